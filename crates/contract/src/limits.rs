@@ -1,0 +1,13 @@
+//! Every bound that more than one process keeps, named with its unit.
+
+/// Largest frame between two services (DESIGN: 64 KiB); larger bodies travel as files.
+pub const FRAME_BYTES_MAX: usize = 65_536;
+
+/// Most file descriptors in one frame; the kernel's own bound is 253.
+pub const FRAME_FDS_MAX: usize = 8;
+
+/// Deepest nesting of one CBOR item: our own messages need nine.
+pub const CBOR_DEPTH_MAX: usize = 32;
+
+/// Longest name of a service or an edge.
+pub const NAME_BYTES_MAX: usize = 64;

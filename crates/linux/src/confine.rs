@@ -1,0 +1,190 @@
+//! What a process gives up before it becomes a service: rights, files, limits. Each step is one
+//! function, and a step that does not hold is an error, never a lesser step.
+
+use crate::{KernelError, last_errno};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// The Landlock interface that a KruxOS kernel offers: version 6 (Linux 6.12), with scopes.
+const LANDLOCK_ABI: ABI = ABI::V6;
+
+/// A capability by its name in capabilities(7), without the `CAP_`, in lower case.
+#[must_use]
+pub fn capability(name: &str) -> Option<CapabilitySet> {
+    Some(match name {
+        "chown" => CapabilitySet::CHOWN,
+        "dac_override" => CapabilitySet::DAC_OVERRIDE,
+        "fowner" => CapabilitySet::FOWNER,
+        "kill" => CapabilitySet::KILL,
+        "setgid" => CapabilitySet::SETGID,
+        "setuid" => CapabilitySet::SETUID,
+        "net_admin" => CapabilitySet::NET_ADMIN,
+        "net_bind_service" => CapabilitySet::NET_BIND_SERVICE,
+        "net_raw" => CapabilitySet::NET_RAW,
+        "ipc_lock" => CapabilitySet::IPC_LOCK,
+        "sys_admin" => CapabilitySet::SYS_ADMIN,
+        "sys_time" => CapabilitySet::SYS_TIME,
+        _ => return None,
+    })
+}
+
+/// Becomes `uid`:`uid` with no supplementary groups and exactly `kept` as permitted, effective,
+/// inheritable, ambient and bounding capabilities; they survive the next execve(2).
+///
+/// # Errors
+/// The step that the kernel refused.
+pub fn become_user(uid: u32, kept: CapabilitySet) -> Result<(), KernelError> {
+    let failed = |step: &'static str| move |errno| KernelError::new(step, uid, errno);
+    let every = CapabilitySet::all();
+    for number in 0..64_u64 {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if every.contains(one) && !kept.contains(one) {
+            match rustix::thread::remove_capability_from_bounding_set(one) {
+                // a number beyond the kernel's last capability is as good as dropped
+                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Err(errno) => return Err(failed("PR_CAPBSET_DROP")(errno)),
+            }
+        }
+    }
+    rustix::thread::set_keep_capabilities(true).map_err(failed("PR_SET_KEEPCAPS"))?;
+    set_groups(uid)?;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
+    rustix::thread::set_capabilities(None, sets).map_err(failed("capset"))?;
+    rustix::thread::clear_ambient_capability_set().map_err(failed("PR_CAP_AMBIENT"))?;
+    for one in kept.iter() {
+        rustix::thread::configure_capability_in_ambient_set(one, true)
+            .map_err(failed("PR_CAP_AMBIENT_RAISE"))?;
+    }
+    Ok(())
+}
+
+fn set_groups(uid: u32) -> Result<(), KernelError> {
+    // SAFETY: a count of zero makes the kernel ignore the pointer.
+    if unsafe { libc::setgroups(0, std::ptr::null()) } != 0 {
+        return Err(KernelError::new("setgroups", uid, last_errno()));
+    }
+    // SAFETY: three integers.
+    if unsafe { libc::setresgid(uid, uid, uid) } != 0 {
+        return Err(KernelError::new("setresgid", uid, last_errno()));
+    }
+    // SAFETY: three integers.
+    if unsafe { libc::setresuid(uid, uid, uid) } != 0 {
+        return Err(KernelError::new("setresuid", uid, last_errno()));
+    }
+    Ok(())
+}
+
+/// What a service may do with the file system and with TCP ports; everything else is denied.
+#[derive(Debug, Default, Clone)]
+pub struct Reach {
+    /// Directories and files that may be read.
+    pub read: Vec<String>,
+    /// Directories and files that may be read, written, made and removed.
+    pub write: Vec<String>,
+    /// Programs that may be executed.
+    pub execute: Vec<String>,
+    /// TCP ports that may be bound.
+    pub bind_tcp: Vec<u16>,
+    /// TCP ports that may be connected to.
+    pub connect_tcp: Vec<u16>,
+    /// Leaves files alone, for a process that must mount: a domain that handles files forbids it.
+    pub mounts: bool,
+}
+
+/// Why a Landlock domain could not be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum LandlockError {
+    /// A rule or the domain itself was refused.
+    #[error("landlock: {0}")]
+    Refused(#[from] landlock::RulesetError),
+    /// A path of a rule cannot be opened.
+    #[error("landlock: `{path}`: {source}")]
+    Path {
+        /// The path as the rule gives it.
+        path: String,
+        /// What the kernel said.
+        source: landlock::PathFdError,
+    },
+    /// The kernel enforced less than was asked.
+    #[error("landlock: the kernel enforces this domain only in part")]
+    Partial,
+}
+
+/// Enters a Landlock domain that allows `reach` and nothing else: landlock(7).
+///
+/// # Errors
+/// [`LandlockError`]; the process is then to end, since it may be half confined.
+pub fn landlock(reach: &Reach) -> Result<(), LandlockError> {
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    if !reach.mounts {
+        ruleset = ruleset.handle_access(AccessFs::from_all(LANDLOCK_ABI))?;
+    }
+    let mut created = ruleset
+        .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
+        .scope(Scope::from_all(LANDLOCK_ABI))?
+        .create()?
+        .set_compatibility(CompatLevel::HardRequirement);
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    if !reach.mounts {
+        let lists = [
+            (&reach.read, read),
+            (&reach.write, AccessFs::from_all(LANDLOCK_ABI) & !AccessFs::Execute),
+            (&reach.execute, AccessFs::Execute | AccessFs::ReadFile),
+        ];
+        for (paths, access) in lists {
+            for path in paths {
+                let fd = PathFd::new(path)
+                    .map_err(|source| LandlockError::Path { path: path.clone(), source })?;
+                let file = std::path::Path::new(path).is_file();
+                let access = if file { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
+                created = created.add_rule(PathBeneath::new(fd, access))?;
+            }
+        }
+    }
+    for port in &reach.bind_tcp {
+        created = created.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
+    }
+    for port in &reach.connect_tcp {
+        created = created.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    let status = created.restrict_self()?;
+    if status.ruleset == RulesetStatus::FullyEnforced {
+        Ok(())
+    } else {
+        Err(LandlockError::Partial)
+    }
+}
+
+/// Sets a resource limit, soft and hard alike (setrlimit(2)).
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn limit(resource: Resource, value: u64) -> Result<(), KernelError> {
+    let limit = Rlimit { current: Some(value), maximum: Some(value) };
+    rustix::process::setrlimit(resource, limit)
+        .map_err(|errno| KernelError::new("setrlimit", value, errno))
+}
+
+/// Forbids gaining rights by execve(2), for this process and all that come from it.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn no_new_privileges() -> Result<(), KernelError> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|errno| KernelError::new("PR_SET_NO_NEW_PRIVS", "", errno))
+}
+
+/// The version of Landlock that the running kernel offers; 0 when it offers none.
+#[must_use]
+pub fn landlock_version() -> i32 {
+    const VERSION_FLAG: u32 = 1;
+    let nothing = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag the kernel wants a null attribute of size 0 and only returns a number.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION_FLAG) };
+    i32::try_from(version).unwrap_or(0).max(0)
+}

@@ -1,0 +1,143 @@
+//! Making, becoming and reaping processes: fork(2), execve(2), waitpid(2).
+
+use crate::{KernelError, last_errno};
+use rustix::process::{Pid, WaitOptions};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It returned this exit code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// Forks; the child runs `become_other`, which only ever returns to report why it failed.
+///
+/// The caller must have one thread: another one's locks would stay taken in the child for ever. A
+/// second thread is looked for in /proc/self/task and refused as `EINVAL`.
+///
+/// # Errors
+/// The kernel's refusal to fork, or `EINVAL` with a second thread.
+pub fn spawn<E: std::fmt::Display>(
+    become_other: impl FnOnce() -> Result<Infallible, E>,
+    report: impl FnOnce(&E),
+) -> Result<Pid, KernelError> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads != 1 {
+        return Err(KernelError::new(
+            "fork",
+            format!("{threads} threads"),
+            rustix::io::Errno::INVAL,
+        ));
+    }
+    // SAFETY: the process has exactly one thread (checked above), so the child's copy of the
+    // address space holds no lock that another thread owns and may run any code.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(KernelError::new("fork", "", last_errno()));
+    }
+    if let Some(child) = Pid::from_raw(pid) {
+        return Ok(child);
+    }
+    match become_other() {
+        Ok(never) => match never {},
+        Err(error) => {
+            report(&error);
+            leave(127)
+        }
+    }
+}
+
+/// Ends the calling process at once, without destructors: what a failed child does.
+fn leave(code: i32) -> ! {
+    // SAFETY: _exit takes any integer and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+/// Becomes `program` with `arguments` (the first of which is its name) and an empty environment.
+///
+/// # Errors
+/// Returns only when the kernel refused.
+pub fn execute(program: &CStr, arguments: &[CString]) -> Result<Infallible, KernelError> {
+    let mut pointers: Vec<*const libc::c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    // SAFETY: 1. `program` and every argument are NUL-terminated and outlive the call. 2. Both
+    // arrays end with a null pointer.
+    unsafe { libc::execve(program.as_ptr(), pointers.as_ptr(), environment.as_ptr()) };
+    Err(KernelError::new("execve", program.to_string_lossy(), last_errno()))
+}
+
+/// Takes over an inherited descriptor by its number, once, at the start of a program.
+///
+/// # Errors
+/// `EBADF` when nothing is open there.
+pub fn inherited(number: RawFd) -> Result<OwnedFd, KernelError> {
+    // SAFETY: F_GETFD takes no pointer and changes nothing.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(KernelError::new("fcntl", number, last_errno()));
+    }
+    // SAFETY: the descriptor is open (checked above); the caller is the program's start, before any
+    // other owner of the number can exist, which the name of this function states.
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&owned, rustix::io::FdFlags::CLOEXEC)
+        .map_err(|errno| KernelError::new("fcntl", number, errno))?;
+    Ok(owned)
+}
+
+/// Puts `fd` at descriptor `number`, open across execve(2), and forgets who owned it.
+///
+/// For a forked child only, between [`spawn`] and [`execute`].
+///
+/// # Errors
+/// The kernel's refusal to copy the descriptor.
+pub fn place(fd: OwnedFd, number: RawFd) -> Result<(), KernelError> {
+    if fd.as_raw_fd() == number {
+        let raw = fd.into_raw_fd();
+        // SAFETY: `raw` is open, since it was owned until the line above; no pointer is passed.
+        let result = unsafe { libc::fcntl(raw, libc::F_SETFD, 0) };
+        return if result < 0 {
+            Err(KernelError::new("fcntl", number, last_errno()))
+        } else {
+            Ok(())
+        };
+    }
+    // SAFETY: dup2 takes two numbers; whatever was open at `number` in this child is replaced.
+    let result = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+    if result < 0 { Err(KernelError::new("dup2", number, last_errno())) } else { Ok(()) }
+}
+
+/// Closes every descriptor from `first` on (close_range(2)).
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn close_from(first: u32) -> Result<(), KernelError> {
+    // SAFETY: close_range takes three integers. For a forked child only: owners of these numbers
+    // elsewhere in the program never run again, since execve or _exit follows.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) };
+    if result < 0 { Err(KernelError::new("close_range", first, last_errno())) } else { Ok(()) }
+}
+
+/// Reaps one ended child, if there is one.
+#[must_use]
+pub fn reap() -> Option<(Pid, Ended)> {
+    let (pid, status) = rustix::process::wait(WaitOptions::NOHANG).ok().flatten()?;
+    let ended = status
+        .exit_status()
+        .map(Ended::Code)
+        .or_else(|| status.terminating_signal().map(Ended::Signal))?;
+    Some((pid, ended))
+}

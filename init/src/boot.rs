@@ -1,0 +1,34 @@
+//! From the verified root to ready, one line a stage.
+
+use crate::error::BootError;
+use crate::service::{self, Supervisor};
+use crate::timeline::Timeline;
+use crate::{bless, clock, console, disk, filesystem, kernel, meta, mounts, power, watchdog};
+use std::convert::Infallible;
+
+/// The boot sequence, then supervision until the machine is told to end.
+pub(crate) fn run() -> Result<Infallible, BootError> {
+    let mut timeline = Timeline::default();
+    timeline.stage("mounts", mounts::running)?;
+    let watchdog = timeline.stage("watchdog", watchdog::open)?;
+    timeline.stage("kernel", kernel::check)?;
+    timeline.stage("sysctl", kernel::harden)?;
+    timeline.stage("clock", clock::floor)?;
+    let disk = timeline.stage("disk", disk::prepare)?;
+    let _meta = timeline.stage("meta", || meta::load(&disk))?;
+    timeline.stage("filesystems", || filesystem::mount_all(disk))?;
+    let plan = timeline.stage("descriptions", service::load)?;
+    let mut supervisor = timeline.stage("services", || Supervisor::start(plan, watchdog))?;
+    timeline.stage("bless", bless::bless)?;
+    timeline.ready();
+    let end = supervisor.run()?;
+    console::say("stopping services");
+    supervisor.stop_all()?;
+    console::say(match end {
+        power::End::PowerOff => "powering off",
+        power::End::Restart => "restarting",
+    });
+    filesystem::detach_all();
+    power::end(end);
+    Err(BootError::new("reboot", "the machine", "the kernel did not do it"))
+}

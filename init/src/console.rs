@@ -1,0 +1,60 @@
+//! What PID 1 says: lines on the console and in the kernel's log, and last words on every console
+//! and in pstore.
+
+use crate::error::BootError;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::Duration;
+
+/// How long the reason of an impossible boot stays readable before the machine restarts.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// The kernel's log cuts records at 1,024 bytes less its prefix.
+const LINE_BYTES_MAX: usize = 900;
+
+/// Says one line on the system console and, at level 6, in the kernel's log.
+pub(crate) fn say(line: &str) {
+    let line = printable(line);
+    kernel_log(6, &line);
+    if let Ok(mut console) = OpenOptions::new().write(true).open("/dev/console") {
+        drop(writeln!(console, "kruxos: {line}\r"));
+    }
+}
+
+/// Records one line in the kernel's log alone.
+pub(crate) fn note(line: &str) {
+    kernel_log(6, &printable(line));
+}
+
+/// Says why the boot is impossible, on every console and in pstore, and leaves time to read it.
+pub(crate) fn last_words(error: &BootError) {
+    // pstore takes the log at a restart only when this is set; a good restart need not be kept
+    drop(std::fs::write("/sys/module/printk/parameters/always_kmsg_dump", "Y"));
+    kernel_log(0, &printable(&format!("this boot is impossible: {error}")));
+    kernel_log(0, &format!("restarting in {} s", LAST_WORDS.as_secs()));
+    std::thread::sleep(LAST_WORDS);
+}
+
+/// Makes a panic, which no code path is meant to reach, say where it was before PID 1 aborts and
+/// the kernel restarts the machine.
+pub(crate) fn say_panics() {
+    std::panic::set_hook(Box::new(|panic| kernel_log(0, &printable(&format!("init: {panic}")))));
+}
+
+/// Tells somebody who ran this program by hand that it is PID 1's.
+pub(crate) fn stray() {
+    drop(writeln!(std::io::stderr(), "init: this program is PID 1 of a KruxOS box; not started"));
+}
+
+fn kernel_log(level: u8, line: &str) {
+    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        drop(log.write_all(format!("<{level}>kruxos: {line}\n").as_bytes()));
+    }
+}
+
+/// No control character of a file or a service reaches a terminal.
+fn printable(line: &str) -> String {
+    line.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(LINE_BYTES_MAX / 4)
+        .collect()
+}

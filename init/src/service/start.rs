@@ -1,0 +1,108 @@
+//! From a description to a running process that holds what the description grants.
+
+use super::description::Description;
+use crate::console;
+use crate::error::{BootError, While};
+use channel::Channel;
+use contract::control::CONTROL_FD;
+use linux::confine::{self, Reach};
+use linux::seccomp::Filter;
+use linux::{process, signal};
+use rustix::net::SocketFlags;
+use rustix::process::{Pid, Resource};
+use rustix::thread::CapabilitySet;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+/// The cgroup under which every service has its own.
+const CGROUPS: &str = "/sys/fs/cgroup/services";
+
+/// Makes the cgroups that services and cages live in, with every controller of ring two.
+pub(super) fn prepare_cgroups() -> Result<(), BootError> {
+    let control = "/sys/fs/cgroup/cgroup.subtree_control";
+    let every = "+cpu +io +memory +pids";
+    std::fs::write(control, every).during("write", control)?;
+    std::fs::create_dir_all(CGROUPS).during("make cgroup", CGROUPS)?;
+    let control = format!("{CGROUPS}/cgroup.subtree_control");
+    std::fs::write(&control, every).during("write", &control)
+}
+
+/// Starts the service; returns its process and init's end of its control socket.
+pub(super) fn start(service: &Description) -> Result<(Pid, Channel), BootError> {
+    let cgroup = make_cgroup(service)?;
+    let (ours, theirs) =
+        Channel::pair(SocketFlags::empty()).during("make control socket", &service.name)?;
+    rustix::io::ioctl_fionbio(&ours, true).during("make control socket", &service.name)?;
+    let (name, child_cgroup) = (service.name.clone(), cgroup);
+    let become_service = move || become_service(service, &child_cgroup, theirs);
+    let report = move |error: &BootError| console::note(&format!("start {name}: {error}"));
+    let pid = process::spawn(become_service, report)?;
+    Ok((pid, Channel::new(ours)))
+}
+
+/// Kills every process of the service, its own children included.
+pub(super) fn kill_all(service: &Description) {
+    drop(std::fs::write(format!("{CGROUPS}/{}/cgroup.kill", service.name), "1"));
+}
+
+fn make_cgroup(service: &Description) -> Result<String, BootError> {
+    let path = format!("{CGROUPS}/{}", service.name);
+    std::fs::create_dir_all(&path).during("make cgroup", &path)?;
+    for (file, value) in
+        [("memory.max", service.limits.memory_bytes_max), ("pids.max", service.limits.tasks_max)]
+    {
+        std::fs::write(format!("{path}/{file}"), value.to_string()).during("limit", &path)?;
+    }
+    Ok(path)
+}
+
+/// In the child: gives everything up, step by step, and executes the program.
+fn become_service(
+    service: &Description,
+    cgroup: &str,
+    control: OwnedFd,
+) -> Result<Infallible, BootError> {
+    std::fs::write(format!("{cgroup}/cgroup.procs"), "0").during("enter", cgroup)?;
+    rustix::process::setsid().during("setsid", "")?;
+    signal::unblock_all()?;
+    // the log's file first: with it open, no other descriptor can land on the numbers below
+    let null = File::open("/dev/null").during("open", "/dev/null")?;
+    let log = File::options().write(true).open("/dev/kmsg").during("open", "/dev/kmsg")?;
+    let filter = Filter::allow(&service.syscalls).during("filter", &service.name)?;
+    let kept = capabilities(service)?;
+    let program = CString::new(service.program.as_str()).during("execute", &service.program)?;
+    process::place(control, CONTROL_FD)?;
+    process::place(log.try_clone().during("copy", "log")?.into(), 2)?;
+    process::place(log.into(), 1)?;
+    process::place(null.into(), 0)?;
+    process::close_from(4)?;
+    confine::limit(Resource::Nofile, service.limits.open_files_max)?;
+    confine::limit(Resource::Core, 0)?;
+    confine::no_new_privileges()?;
+    confine::landlock(&reach(service)).during("confine", &service.name)?;
+    confine::become_user(service.uid, kept)?;
+    filter.install().during("confine", &service.name)?;
+    Ok(process::execute(&program, std::slice::from_ref(&program))?)
+}
+
+fn capabilities(service: &Description) -> Result<CapabilitySet, BootError> {
+    let mut kept = CapabilitySet::empty();
+    for name in &service.capabilities {
+        let one = confine::capability(name);
+        kept |= one.ok_or_else(|| BootError::new("capability", name, "there is none like this"))?;
+    }
+    Ok(kept)
+}
+
+fn reach(service: &Description) -> Reach {
+    Reach {
+        read: service.files.read.clone(),
+        write: service.files.write.clone(),
+        execute: vec![service.program.clone()],
+        bind_tcp: service.tcp.bind.clone(),
+        connect_tcp: service.tcp.connect.clone(),
+        mounts: false,
+    }
+}

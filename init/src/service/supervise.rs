@@ -1,0 +1,358 @@
+//! The supervisor: one loop that waits for signals, control sockets and deadlines, and never for a
+//! service.
+
+use super::description::{Description, Edge, Plan};
+use super::start;
+use crate::console;
+use crate::error::{BootError, While};
+use crate::power::End;
+use crate::timeline::boot_ms;
+use crate::watchdog::{KEEP_ALIVE_MS, Watchdog};
+use channel::{Channel, ChannelError};
+use contract::control::{self, ToInit, ToService};
+use linux::signal::{self, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SocketFlags;
+use rustix::process::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Time that all services together have to end at shutdown.
+const STOP_MS_MAX: u64 = 5_000;
+/// So many early exits of one service before the first ready make the boot impossible.
+const EARLY_EXITS_MAX: u32 = 5;
+
+/// What a service is doing.
+#[derive(Debug)]
+enum State {
+    /// Not running; started again at this time.
+    Down { until_ms: u64 },
+    /// Started, not told to serve yet, or told and not ready.
+    Starting { running: Running, deadline_ms: u64, told: bool },
+    /// Serving; must be heard of before the deadline.
+    Ready { running: Running, deadline_ms: u64 },
+    /// Ended for good, at shutdown.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: Pid,
+    control: Channel,
+    since_ms: u64,
+}
+
+#[derive(Debug)]
+struct Service {
+    description: Description,
+    state: State,
+    early_exits: u32,
+}
+
+/// All services, and what PID 1 waits for.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    services: Vec<Service>,
+    edges: Vec<Edge>,
+    signals: OwnedFd,
+    watchdog: Watchdog,
+    watchdog_due_ms: u64,
+    wanted_end: Option<End>,
+    booted: bool,
+}
+
+impl Supervisor {
+    /// Starts every service and waits until all are ready; each has its own deadline.
+    pub(crate) fn start(plan: Plan, watchdog: Watchdog) -> Result<Self, BootError> {
+        let signals = signal::supervisor_signals()?;
+        start::prepare_cgroups()?;
+        let services = plan.services.into_iter().map(|description| Service {
+            description,
+            state: State::Down { until_ms: 0 },
+            early_exits: 0,
+        });
+        let mut supervisor = Self {
+            services: services.collect(),
+            edges: plan.edges,
+            signals,
+            watchdog,
+            watchdog_due_ms: 0,
+            wanted_end: None,
+            booted: false,
+        };
+        while !supervisor.all_ready() {
+            supervisor.turn()?;
+        }
+        supervisor.booted = true;
+        Ok(supervisor)
+    }
+
+    /// Supervises until the machine is asked to end.
+    pub(crate) fn run(&mut self) -> Result<End, BootError> {
+        loop {
+            if let Some(end) = self.wanted_end {
+                return Ok(end);
+            }
+            self.turn()?;
+        }
+    }
+
+    /// Stops all services, those that others need last; what does not leave in time is killed.
+    pub(crate) fn stop_all(&mut self) -> Result<(), BootError> {
+        let deadline_ms = boot_ms() + STOP_MS_MAX;
+        for service in self.services.iter().rev() {
+            if let Some(running) = service.running() {
+                drop(running.control.send(&(control::VERSION, ToService::Stop), &[]));
+            }
+        }
+        while self.services.iter().any(|service| service.running().is_some()) {
+            let late = boot_ms() >= deadline_ms;
+            for service in self.services.iter_mut() {
+                if service.running().is_none() {
+                    service.state = State::Ended;
+                } else if late {
+                    console::note(&format!("{} did not stop in time", service.description.name));
+                    start::kill_all(&service.description);
+                }
+            }
+            self.wait(deadline_ms.max(boot_ms() + 100))?;
+            self.reap();
+        }
+        Ok(())
+    }
+
+    /// One turn of the loop: what is due is done, then the next event is awaited.
+    fn turn(&mut self) -> Result<(), BootError> {
+        let now = boot_ms();
+        if now >= self.watchdog_due_ms {
+            self.watchdog.keep_alive();
+            self.watchdog_due_ms = now + KEEP_ALIVE_MS;
+        }
+        for index in 0..self.services.len() {
+            self.attend(index, now)?;
+        }
+        self.tell_to_serve();
+        let next = self.services.iter().filter_map(Service::deadline_ms).min();
+        self.wait(next.unwrap_or(u64::MAX).min(self.watchdog_due_ms))?;
+        self.take_signals()?;
+        self.reap();
+        self.listen();
+        Ok(())
+    }
+
+    /// Starts what is due, kills what is overdue.
+    fn attend(&mut self, index: usize, now: u64) -> Result<(), BootError> {
+        let Some(service) = self.services.get_mut(index) else { return Ok(()) };
+        let name = &service.description.name;
+        match &service.state {
+            State::Down { until_ms } if now >= *until_ms => {
+                if !self.booted && service.early_exits > EARLY_EXITS_MAX {
+                    let cause = format!("it ended early {} times", service.early_exits);
+                    return Err(BootError::new("start", name, cause));
+                }
+                let (pid, control) = start::start(&service.description)?;
+                let deadline_ms = now + service.description.ready_ms_max;
+                let running = Running { pid, control, since_ms: now };
+                service.state = State::Starting { running, deadline_ms, told: false };
+                self.connect(index);
+            }
+            State::Starting { deadline_ms, .. } if now >= *deadline_ms => {
+                console::say(&format!("{name} is not ready in time; killed"));
+                start::kill_all(&service.description);
+                service.postpone(now);
+            }
+            State::Ready { deadline_ms, .. } if now >= *deadline_ms => {
+                console::say(&format!("{name} fell silent; killed"));
+                start::kill_all(&service.description);
+                service.postpone(now);
+            }
+            State::Down { .. } | State::Starting { .. } | State::Ready { .. } | State::Ended => {}
+        }
+        Ok(())
+    }
+
+    /// Makes a new pair for every edge between this service and one that runs.
+    fn connect(&self, index: usize) {
+        let Some(name) = self.services.get(index).map(|s| &s.description.name) else { return };
+        for edge in self.edges.iter().filter(|edge| edge.between.contains(name)) {
+            let running = |end: &String| {
+                self.services.iter().find(|s| s.description.name == *end).and_then(Service::running)
+            };
+            let [a, b] = &edge.between;
+            let (Some(a), Some(b)) = (running(a), running(b)) else { continue };
+            let pair = Channel::pair(SocketFlags::empty()).and_then(|(first, second)| {
+                let message = (control::VERSION, ToService::Edge { name: edge.name.clone() });
+                a.control.send(&message, &[first.as_fd()])?;
+                b.control.send(&message, &[second.as_fd()])
+            });
+            if let Err(error) = pair {
+                console::note(&format!("edge {}: {error}", edge.name));
+            }
+        }
+    }
+
+    /// Tells each started service to serve once those that it follows are ready.
+    fn tell_to_serve(&mut self) {
+        let ready: Vec<String> = self
+            .services
+            .iter()
+            .filter(|service| matches!(service.state, State::Ready { .. }))
+            .map(|service| service.description.name.clone())
+            .collect();
+        let all_started = self.services.iter().all(|service| service.running().is_some());
+        for service in &mut self.services {
+            let needs_met = service.description.after.iter().all(|need| ready.contains(need));
+            if let State::Starting { running, told, .. } = &mut service.state
+                && !*told
+                && (needs_met || self.booted)
+                && (all_started || self.booted)
+            {
+                // a socket that takes no message belongs to a service that is ending; reaped soon
+                drop(running.control.send(&(control::VERSION, ToService::Start), &[]));
+                *told = true;
+            }
+        }
+    }
+
+    /// Waits for a signal or a word of a service, at most until `until_ms`.
+    fn wait(&self, until_ms: u64) -> Result<(), BootError> {
+        let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        for running in self.services.iter().filter_map(Service::running) {
+            watched.push(PollFd::from_borrowed_fd(running.control.as_fd(), PollFlags::IN));
+        }
+        let left = until_ms.saturating_sub(boot_ms());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left / 1_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(left % 1_000 * 1_000_000).unwrap_or(0),
+        };
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno).during("poll", "services"),
+        }
+    }
+
+    fn take_signals(&mut self) -> Result<(), BootError> {
+        while let Some(signal) = signal::next(&self.signals)? {
+            match signal {
+                Signal::PowerOff => self.wanted_end = Some(End::PowerOff),
+                Signal::Reboot => self.wanted_end = Some(End::Restart),
+                Signal::Child | Signal::Other(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reaps every ended process, its own and those that lost their parent.
+    fn reap(&mut self) {
+        while let Some((pid, ended)) = linux::process::reap() {
+            let now = boot_ms();
+            let owner =
+                self.services.iter_mut().find(|s| s.running().is_some_and(|r| r.pid == pid));
+            if let Some(service) = owner {
+                console::say(&format!("{} ended: {ended}", service.description.name));
+                start::kill_all(&service.description);
+                service.postpone(now);
+            }
+        }
+    }
+
+    /// Takes what the services say.
+    fn listen(&mut self) {
+        for service in &mut self.services {
+            while let Some(running) = service.running() {
+                match hear(&running.control) {
+                    Ok(message) => service.heard(message),
+                    Err(ChannelError::WouldBlock | ChannelError::Closed) => break,
+                    Err(error) => {
+                        console::say(&format!("{}: {error}; killed", service.description.name));
+                        start::kill_all(&service.description);
+                        service.postpone(boot_ms());
+                    }
+                }
+            }
+        }
+    }
+
+    fn all_ready(&self) -> bool {
+        self.services.iter().all(|service| matches!(service.state, State::Ready { .. }))
+    }
+}
+
+fn hear(control: &Channel) -> Result<ToInit, ChannelError> {
+    let ((version, message), _) = control.receive()?.open(|_: &(u16, ToInit)| 0)?;
+    if version == control::VERSION {
+        Ok(message)
+    } else {
+        Err(ChannelError::Descriptors { found: usize::from(version), expected: 0 })
+    }
+}
+
+impl Service {
+    const fn running(&self) -> Option<&Running> {
+        match &self.state {
+            State::Starting { running, .. } | State::Ready { running, .. } => Some(running),
+            State::Down { .. } | State::Ended => None,
+        }
+    }
+
+    const fn deadline_ms(&self) -> Option<u64> {
+        match &self.state {
+            State::Down { until_ms } => Some(*until_ms),
+            State::Starting { deadline_ms, .. } | State::Ready { deadline_ms, .. } => {
+                Some(*deadline_ms)
+            }
+            State::Ended => None,
+        }
+    }
+
+    /// Takes the service down and fixes when it is started again.
+    fn postpone(&mut self, now: u64) {
+        let lived_ms = self.running().map_or(0, |running| now.saturating_sub(running.since_ms));
+        let restart = self.description.restart;
+        let early = lived_ms < restart.healthy_ms_min;
+        self.early_exits = if early { self.early_exits.saturating_add(1) } else { 0 };
+        let wait_ms = backoff_ms(self.early_exits, restart.backoff_ms_min, restart.backoff_ms_max);
+        self.state = State::Down { until_ms: now + wait_ms };
+    }
+
+    fn heard(&mut self, message: ToInit) {
+        let now = boot_ms();
+        let deadline_ms = now + self.description.watchdog_ms_max;
+        if let ToInit::Log { line } = &message {
+            console::say(&format!("{}: {line}", self.description.name));
+        }
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        self.state = match (state, message) {
+            (State::Starting { running, .. }, ToInit::Ready) => {
+                let ms = now.saturating_sub(running.since_ms);
+                console::note(&format!("{} ready after {ms} ms", self.description.name));
+                State::Ready { running, deadline_ms }
+            }
+            (State::Ready { running, .. }, ToInit::Alive | ToInit::Log { .. } | ToInit::Ready) => {
+                State::Ready { running, deadline_ms }
+            }
+            (state, _) => state,
+        };
+    }
+}
+
+/// Nothing for a healthy run, then `min`, doubled with each further early exit up to `max`.
+fn backoff_ms(early_exits: u32, min: u64, max: u64) -> u64 {
+    match early_exits.checked_sub(1) {
+        None => 0,
+        Some(doublings) => {
+            min.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(max)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_early_exits_wait() {
+        let waits: Vec<u64> = (0..7).map(|n| backoff_ms(n, 100, 1_000)).collect();
+        assert_eq!(waits, [0, 100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(backoff_ms(u32::MAX, 100, 1_000), 1_000);
+    }
+}

@@ -1,0 +1,166 @@
+//! The verified root: its superblock, its partitions by root hash, its device (dm-verity, kernel
+//! documentation admin-guide/device-mapper/verity.rst).
+
+use crate::disk::{self, Partition};
+use crate::error::{BootError, While};
+use crate::guid;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+const BLOCK_BYTES: u32 = 4096;
+const SALT_BYTES_MAX: usize = 256;
+
+/// A root hash in its 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RootHash([u8; 32]);
+
+impl RootHash {
+    /// Takes `roothash=` from the kernel's command line, which the signed image carries.
+    pub(crate) fn from_command_line(line: &str) -> Result<Self, BootError> {
+        let refused = |why| BootError::new("read", "roothash= of the kernel command line", why);
+        let mut words = line.split_ascii_whitespace().filter_map(|w| w.strip_prefix("roothash="));
+        let word = words.next().ok_or_else(|| refused("it is missing"))?;
+        if words.next().is_some() {
+            return Err(refused("it is there twice"));
+        }
+        decode_hex(word).map(Self).ok_or_else(|| refused("it is not 64 hexadecimal digits"))
+    }
+
+    fn hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+/// Finds the partitions of `hash` and opens them as one verified device; returns its path.
+///
+/// Waits for slow buses until `deadline_ms` of boot time. Two disks with the same root are refused:
+/// which one holds this box's ledger could not be known.
+pub(crate) fn open(hash: &RootHash, deadline_ms: u64) -> Result<String, BootError> {
+    let wanted = [guid::half(&hash.0, false), guid::half(&hash.0, true)];
+    let [data, tree] = disk::find(wanted, deadline_ms)?;
+    let superblock = Superblock::read(&tree)?;
+    let room = data.bytes / u64::from(BLOCK_BYTES);
+    if superblock.data_blocks > room {
+        return Err(BootError::new("verity superblock", &tree.path, "more blocks than data"));
+    }
+    let parameters = format!(
+        "1 {} {} {BLOCK_BYTES} {BLOCK_BYTES} {} 1 sha256 {} {} 2 panic_on_corruption panic_on_error",
+        data.path,
+        tree.path,
+        superblock.data_blocks,
+        hash.hex(),
+        superblock.salt,
+    );
+    let control = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/mapper/control")
+        .during("open", "device mapper")?;
+    let sectors = superblock.data_blocks * u64::from(BLOCK_BYTES / 512);
+    let minor = linux::device_mapper::create(&control, "root", sectors, "verity", &parameters)?;
+    Ok(format!("/dev/dm-{minor}"))
+}
+
+/// What the hash partition says of itself. It is believed only as far as the root hash covers it:
+/// another salt or tree gives another root hash.
+struct Superblock {
+    data_blocks: u64,
+    salt: String,
+}
+
+impl Superblock {
+    fn read(tree: &Partition) -> Result<Self, BootError> {
+        let mut bytes = [0; 512];
+        let file = File::open(&tree.path).during("open", &tree.path)?;
+        file.read_exact_at(&mut bytes, 0).during("read", &tree.path)?;
+        Self::parse(&bytes).map_err(|why| BootError::new("verity superblock", &tree.path, why))
+    }
+
+    fn parse(bytes: &[u8; 512]) -> Result<Self, &'static str> {
+        let number = |at: usize| {
+            bytes
+                .get(at..at + 4)
+                .and_then(|b| b.first_chunk())
+                .map_or(0, |b| u32::from_le_bytes(*b))
+        };
+        if bytes.first_chunk() != Some(b"verity\0\0") {
+            return Err("no signature");
+        }
+        if (number(8), number(12)) != (1, 1) {
+            return Err("another version or hash type than 1");
+        }
+        let algorithm = bytes.get(32..64).unwrap_or_default();
+        if !algorithm.starts_with(b"sha256\0") {
+            return Err("another algorithm than sha256");
+        }
+        if (number(64), number(68)) != (BLOCK_BYTES, BLOCK_BYTES) {
+            return Err("another block size than 4096");
+        }
+        let blocks = bytes.get(72..80).and_then(|b| b.first_chunk()).copied().unwrap_or([0; 8]);
+        let salt_bytes = bytes.get(80..82).and_then(|b| b.first_chunk()).copied().unwrap_or([0; 2]);
+        let length = usize::from(u16::from_le_bytes(salt_bytes));
+        let salt = bytes.get(88..88 + length).filter(|_| length <= SALT_BYTES_MAX);
+        let salt = salt.ok_or("a salt of more than 256 bytes")?;
+        let salt = if salt.is_empty() { "-".to_owned() } else { hex(salt) };
+        Ok(Self { data_blocks: u64::from_le_bytes(blocks), salt })
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_hash_is_one_word_of_64_digits() {
+        let good = "ab".repeat(32);
+        assert!(RootHash::from_command_line(&format!("quiet roothash={good} panic=1")).is_ok());
+        for bad in [
+            "quiet".to_owned(),
+            format!("roothash={good}0"),
+            format!("roothash=+{}", "a".repeat(63)),
+            format!("roothash={good} roothash={good}"),
+            "roothash=".to_owned(),
+        ] {
+            assert!(RootHash::from_command_line(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_superblock_of_another_kind_is_refused() {
+        let mut bytes = [0; 512];
+        bytes[..8].copy_from_slice(b"verity\0\0");
+        bytes[8] = 1;
+        bytes[12] = 1;
+        bytes[32..38].copy_from_slice(b"sha256");
+        bytes[65] = 16;
+        bytes[69] = 16;
+        bytes[72] = 9;
+        bytes[80] = 32;
+        assert_eq!(Superblock::parse(&bytes).unwrap().data_blocks, 9);
+        for (at, value) in [(0, b'V'), (8, 2), (12, 0), (32, b'x'), (65, 8), (81, 2)] {
+            let mut other = bytes;
+            other[at] = value;
+            assert!(Superblock::parse(&other).is_err(), "byte {at}");
+        }
+    }
+}
