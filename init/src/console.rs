@@ -8,8 +8,10 @@ use std::time::Duration;
 
 /// How long the reason of an impossible boot stays readable before the machine restarts.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// The kernel's log cuts records at 1,024 bytes less its prefix.
-const LINE_BYTES_MAX: usize = 900;
+/// The kernel's log cuts records at 1,024 bytes less its prefix; a character has up to four.
+const LOG_CHARACTERS_MAX: usize = 225;
+/// Longest line on the console.
+const LINE_CHARACTERS_MAX: usize = 8_192;
 
 /// Says one line on the system console and, at level 6, in the kernel's log.
 pub(crate) fn say(line: &str) {
@@ -46,6 +48,7 @@ pub(crate) fn stray() {
 }
 
 fn kernel_log(level: u8, line: &str) {
+    let line: String = line.chars().take(LOG_CHARACTERS_MAX).collect();
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
         drop(log.write_all(format!("<{level}>kruxos: {line}\n").as_bytes()));
     }
@@ -55,6 +58,6 @@ fn kernel_log(level: u8, line: &str) {
 fn printable(line: &str) -> String {
     line.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(LINE_BYTES_MAX / 4)
+        .take(LINE_CHARACTERS_MAX)
         .collect()
 }

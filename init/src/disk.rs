@@ -6,6 +6,7 @@ use crate::gpt::{self, Entry, Table};
 use crate::guid::{self, Guid};
 use crate::timeline::boot_ms;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
@@ -115,11 +116,23 @@ pub(crate) fn prepare() -> Result<Disk, BootError> {
         }
     }
     fill_with_data(&mut disk)?;
+    if before.only(guid::META).is_none() {
+        blank_meta(&disk)?;
+    }
     if disk.table.entries != before.entries {
         disk.write_table()?;
         announce(&disk, &before)?;
     }
     Ok(disk)
+}
+
+/// A new META holds nothing: not what an earlier system left at the same place.
+fn blank_meta(disk: &Disk) -> Result<(), BootError> {
+    let meta = disk.table.only(guid::META);
+    let meta = meta.ok_or_else(|| BootError::new("find", "META", "not exactly one"))?;
+    let zeros = vec![0; usize::try_from(META_BYTES).unwrap_or(0)];
+    disk.file.write_all_at(&zeros, meta.first * disk.sector).during("blank", "META")?;
+    disk.file.sync_all().during("flush", "META")
 }
 
 fn fill_with_data(disk: &mut Disk) -> Result<(), BootError> {

@@ -6,3 +6,4 @@ pub mod cbor;
 pub mod control;
 pub mod limits;
 pub mod meta;
+pub mod uids;

@@ -12,6 +12,7 @@ pub mod device_mapper;
 pub mod ext4;
 pub mod netfilter;
 pub mod netlink;
+pub mod packet;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

@@ -42,6 +42,8 @@ pub(crate) struct Description {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Files {
+    /// It mounts, which a Landlock domain that handles files forbids; files are then left alone.
+    pub(crate) mounts: bool,
     pub(crate) read: Vec<String>,
     pub(crate) write: Vec<String>,
 }
@@ -160,7 +162,7 @@ mod tests {
     fn service(after: &str) -> String {
         format!(
             "program = \"/usr/bin/x\"\nuid = 900\ncapabilities = []\nafter = {after}\n\
-             ready_ms_max = 1\nwatchdog_ms_max = 1\nsyscalls = []\n[files]\nread = []\nwrite = []\n\
+             ready_ms_max = 1\nwatchdog_ms_max = 1\nsyscalls = []\n[files]\nmounts = false\nread = []\nwrite = []\n\
              [tcp]\nbind = []\nconnect = []\n[limits]\nmemory_bytes_max = 1\ntasks_max = 1\n\
              open_files_max = 1\n[restart]\nbackoff_ms_min = 1\nbackoff_ms_max = 2\nhealthy_ms_min = 3\n"
         )

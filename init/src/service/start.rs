@@ -103,6 +103,6 @@ fn reach(service: &Description) -> Reach {
         execute: vec![service.program.clone()],
         bind_tcp: service.tcp.bind.clone(),
         connect_tcp: service.tcp.connect.clone(),
-        mounts: false,
+        mounts: service.files.mounts,
     }
 }

@@ -5,7 +5,7 @@ use super::description::{Description, Edge, Plan};
 use super::start;
 use crate::console;
 use crate::error::{BootError, While};
-use crate::power::End;
+use crate::power::{Button, End};
 use crate::timeline::boot_ms;
 use crate::watchdog::{KEEP_ALIVE_MS, Watchdog};
 use channel::{Channel, ChannelError};
@@ -55,6 +55,7 @@ pub(crate) struct Supervisor {
     edges: Vec<Edge>,
     signals: OwnedFd,
     watchdog: Watchdog,
+    button: Option<Button>,
     watchdog_due_ms: u64,
     wanted_end: Option<End>,
     booted: bool,
@@ -75,6 +76,7 @@ impl Supervisor {
             edges: plan.edges,
             signals,
             watchdog,
+            button: Button::find(),
             watchdog_due_ms: 0,
             wanted_end: None,
             booted: false,
@@ -219,6 +221,9 @@ impl Supervisor {
         for running in self.services.iter().filter_map(Service::running) {
             watched.push(PollFd::from_borrowed_fd(running.control.as_fd(), PollFlags::IN));
         }
+        if let Some(button) = &self.button {
+            watched.push(PollFd::from_borrowed_fd(button.as_fd(), PollFlags::IN));
+        }
         let left = until_ms.saturating_sub(boot_ms());
         let timeout = Timespec {
             tv_sec: i64::try_from(left / 1_000).unwrap_or(i64::MAX),
@@ -231,6 +236,9 @@ impl Supervisor {
     }
 
     fn take_signals(&mut self) -> Result<(), BootError> {
+        if self.button.as_ref().is_some_and(Button::pressed) {
+            self.wanted_end = Some(End::PowerOff);
+        }
         while let Some(signal) = signal::next(&self.signals)? {
             match signal {
                 Signal::PowerOff => self.wanted_end = Some(End::PowerOff),

@@ -1,0 +1,73 @@
+//! A disk of its own for each test: a sparse copy of an image, which a test may damage.
+
+use crate::{Image, run};
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+const DISK_BYTES: u64 = 8 << 30;
+
+/// Which part of the system a test damages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The hash tree of slot A.
+    Tree,
+    /// The root of slot A.
+    Root,
+}
+
+/// A copy of an image, removed with the test.
+#[derive(Debug)]
+pub struct Disk {
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl Disk {
+    /// Copies `image` for the test `name`, grown to 8 GiB like a real disk.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn copy(image: &Image, name: &str) -> Result<Self> {
+        let folder = crate::root().join("build/tests");
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("{name}.raw"));
+        std::fs::remove_file(path.with_extension("vars")).ok();
+        run(Command::new("cp")
+            .args(["--sparse=always", "--reflink=auto"])
+            .arg(&image.disk)
+            .arg(&path))?;
+        File::options().write(true).open(&path)?.set_len(DISK_BYTES)?;
+        Ok(Self { path })
+    }
+
+    /// Flips one bit of `part`, `offset` bytes after its beginning.
+    ///
+    /// # Errors
+    /// When the table or the byte cannot be read or written.
+    pub fn flip(&self, part: Part, offset: u64) -> Result<()> {
+        let file = File::options().read(true).write(true).open(&self.path)?;
+        let number = match part {
+            Part::Tree => 2,
+            Part::Root => 3,
+        };
+        let mut entry = [0; 128];
+        file.read_exact_at(&mut entry, 1024 + (number - 1) * 128)?;
+        let first = entry.get(32..40).and_then(<[u8]>::first_chunk).context("entry")?;
+        let at = u64::from_le_bytes(*first) * 512 + offset;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at)?;
+        byte = byte.map(|byte| byte ^ 0x10);
+        file.write_all_at(&byte, at)?;
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).ok();
+        std::fs::remove_file(self.path.with_extension("vars")).ok();
+    }
+}

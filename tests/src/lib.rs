@@ -1,0 +1,83 @@
+//! A KruxOS machine in QEMU for tests: started by `image/run`, read by its console, ended with the
+//! test. Nothing here sleeps for a guess: every wait is for a line, with a deadline that only says
+//! when to give up.
+#![forbid(unsafe_code)]
+
+mod disk;
+mod machine;
+
+pub use disk::{Disk, Part};
+pub use machine::{Machine, Options};
+
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The checkout that is tested.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Version of the image under test.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A built image: its disk and what lies beside it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The disk, to be copied, never written.
+    pub disk: PathBuf,
+    /// The root hash in hexadecimal.
+    pub root_hash: String,
+}
+
+impl Image {
+    /// The release image for `arch`, which `ci/test image` built beforehand.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn release(arch: &str) -> Result<Self> {
+        Self::built(&root().join("build"), &format!("kruxos_{VERSION}_{arch}"))
+    }
+
+    /// The test image: the release image and `tests/probe`.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn with_probe() -> Result<Self> {
+        Self::built(&root().join("build"), &format!("kruxos_{VERSION}_x86_64_test"))
+    }
+
+    fn built(folder: &Path, name: &str) -> Result<Self> {
+        let disk = folder.join(format!("{name}.raw"));
+        ensure!(disk.exists(), "{} is not built; run ./ci/test image", disk.display());
+        let hash = folder.join(format!("{name}.roothash"));
+        let root_hash = std::fs::read_to_string(&hash).context("root hash")?.trim().to_owned();
+        Ok(Self { disk, root_hash })
+    }
+
+    /// A file that mkosi wrote beside the disk, such as `root.raw` or `efi`.
+    #[must_use]
+    pub fn beside(&self, ending: &str) -> PathBuf {
+        self.disk.with_extension(ending)
+    }
+}
+
+/// Runs a program of the tools tree or of the checkout to its end; its output, or its error's.
+///
+/// # Errors
+/// When it fails.
+pub fn run(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `image/tool PROGRAM …`: a program of the tools tree that reads and writes below `build/`.
+#[must_use]
+pub fn tool(words: &[&str]) -> Command {
+    let mut command = Command::new(root().join("image/tool"));
+    command.args(words);
+    command
+}

@@ -1,0 +1,192 @@
+//! The machine itself.
+
+use crate::{Disk, root};
+use anyhow::{Result, bail};
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What no console may say in a good boot, after the checks that long-lived distributions scan for.
+const ALARMS: &[&str] = &[
+    "Kernel panic",
+    "Oops",
+    "BUG:",
+    "WARNING:",
+    "Call Trace",
+    "Out of memory",
+    "general protection fault",
+    "EXT4-fs error",
+    "I/O error",
+    "blocked for more than",
+    "soft lockup",
+    "init: panicked",
+];
+
+/// How the machine is started; the defaults are those of `image/run`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `x86_64` or `aarch64`.
+    pub arch: &'static str,
+    /// `virtio`, `nvme`, `ahci` or `usb`.
+    pub bus: &'static str,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Leave when the machine restarts, instead of booting again.
+    pub once: bool,
+    /// Kernel, initramfs and command line to boot directly.
+    pub direct: Option<[String; 3]>,
+}
+
+impl Options {
+    /// An x86_64 machine with a virtio disk and 512 MiB that leaves when it restarts.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { arch: "x86_64", bus: "virtio", memory_mib: 512, once: true, direct: None }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A running machine; dropped, it is killed.
+#[derive(Debug)]
+pub struct Machine {
+    child: Child,
+    console: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    /// Starts a machine on `disk`.
+    ///
+    /// # Errors
+    /// When `image/run` cannot be started.
+    pub fn start(disk: &Disk, options: &Options) -> Result<Self> {
+        let mut command = Command::new(root().join("image/run"));
+        command.arg("--no-build").args(["--arch", options.arch, "--bus", options.bus]);
+        command.args(["--memory", &options.memory_mib.to_string()]);
+        command.arg("--disk").arg(&disk.path).arg("--vars").arg(disk.path.with_extension("vars"));
+        if options.once {
+            command.arg("--no-reboot");
+        }
+        if let Some([kernel, initrd, append]) = &options.direct {
+            command.args(["--kernel", kernel, "--initrd", initrd, "--append", append]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn()?;
+        let console = Arc::new(Mutex::new(String::new()));
+        let reader = child.stdout.take().map(|mut output| {
+            let console = Arc::clone(&console);
+            std::thread::spawn(move || {
+                let mut chunk = [0; 4096];
+                while let Ok(length @ 1..) = output.read(&mut chunk) {
+                    let text = String::from_utf8_lossy(chunk.get(..length).unwrap_or_default());
+                    if let Ok(mut console) = console.lock() {
+                        console.push_str(&text);
+                    }
+                }
+            })
+        });
+        Ok(Self { child, console, reader })
+    }
+
+    /// What the console has said so far.
+    #[must_use]
+    pub fn console(&self) -> String {
+        self.console.lock().map(|console| console.clone()).unwrap_or_default()
+    }
+
+    /// Waits until the console says `text`; gives up after `seconds`, or when the machine is gone.
+    ///
+    /// # Errors
+    /// With the console's last lines.
+    pub fn wait_for(&mut self, text: &str, seconds: u64) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            if self.console().contains(text) {
+                return Ok(());
+            }
+            let gone = self.child.try_wait()?.is_some();
+            if gone {
+                self.reader.take().map(JoinHandle::join);
+                if self.console().contains(text) {
+                    return Ok(());
+                }
+            }
+            if gone || Instant::now() > deadline {
+                bail!("no `{text}` in {seconds} s (gone: {gone}); console:\n{}", self.tail());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the machine is gone: powered off, or restarted with `once`.
+    ///
+    /// # Errors
+    /// With the console's last lines, when it stays.
+    pub fn wait_gone(&mut self, seconds: u64) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("the machine is still there after {seconds} s; console:\n{}", self.tail());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.reader.take().map(JoinHandle::join);
+        Ok(())
+    }
+
+    /// Boots to ready, and fails when the console said anything that a good boot does not say.
+    ///
+    /// # Errors
+    /// With the console's last lines.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        self.wait_for("kruxos: ready after", 180)?;
+        self.no_alarm()
+    }
+
+    /// Fails when the console said anything that a good boot does not say.
+    ///
+    /// # Errors
+    /// With the alarm and the console's last lines.
+    pub fn no_alarm(&self) -> Result<()> {
+        let console = self.console();
+        for alarm in ALARMS {
+            if console.contains(alarm) {
+                bail!("the console says `{alarm}`:\n{}", self.tail());
+            }
+        }
+        Ok(())
+    }
+
+    /// Types at the QEMU monitor, which shares the console's terminal behind Ctrl-A C.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn monitor(&mut self, line: &str) -> Result<()> {
+        use std::io::Write;
+        if let Some(input) = &mut self.child.stdin {
+            write!(input, "\u{1}c{line}\n\u{1}c")?;
+            input.flush()?;
+        }
+        Ok(())
+    }
+
+    fn tail(&self) -> String {
+        let console = self.console();
+        let lines: Vec<&str> = console.lines().collect();
+        lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
