@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["channel", "contract", "linux"]),
     ("net", &["channel", "contract", "linux"]),
     ("probe", &["channel", "contract", "linux"]),
-    ("tests", &["linux"]),
+    ("tests", &[]),
     ("ci", &[]),
 ];
 

@@ -48,6 +48,7 @@ def build(arch="x86_64", output=BUILD, target_dir=None, test=False):
         assemble(arch, built_kernel, binaries, work)
         if test:
             add_tests(binaries, work / "tree")
+        copy(built_kernel.config, output / f"{name(arch, test)}.kernel-config")
         return call_mkosi(arch, work, output, name(arch, test))
 
 

@@ -15,7 +15,10 @@ pub(crate) fn run() -> Result<Infallible, BootError> {
     timeline.stage("sysctl", kernel::harden)?;
     timeline.stage("clock", clock::floor)?;
     let disk = timeline.stage("disk", disk::prepare)?;
-    let _meta = timeline.stage("meta", || meta::load(&disk))?;
+    let meta = timeline.stage("meta", || meta::load(&disk))?;
+    if meta.operator.is_some() {
+        console::say("the first operator is known");
+    }
     timeline.stage("filesystems", || filesystem::mount_all(disk))?;
     let plan = timeline.stage("descriptions", service::load)?;
     let mut supervisor = timeline.stage("services", || Supervisor::start(plan, watchdog))?;

@@ -4,6 +4,8 @@
 
 pub mod cbor;
 pub mod control;
+pub mod effect;
 pub mod limits;
 pub mod meta;
+pub mod path;
 pub mod uids;

@@ -1,0 +1,170 @@
+//! What the image holds, file by file, and that it holds the same whoever builds it.
+
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tests::Image;
+
+/// Every ELF file of the release image.
+const PROGRAMS: &[&str] = &["usr/bin/net", "usr/sbin/init"];
+/// Every directory that stands at the top.
+const TOP: &[&str] = &["data", "dev", "etc", "ledger", "proc", "run", "state", "sys", "usr"];
+
+fn unpacked(image: &Image, name: &str) -> Result<PathBuf> {
+    let folder = tests::root().join(format!("build/tests/{name}"));
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(folder.parent().context("folder")?)?;
+    let extract = format!("--extract={}", folder.display());
+    let root = image.beside("root.raw").display().to_string();
+    tests::run(&mut tests::tool(&["fsck.erofs", &extract, &root]))?;
+    Ok(folder)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut next = vec![folder.to_path_buf()];
+    while let Some(folder) = next.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() && !path.is_symlink() {
+                next.push(path.clone());
+            }
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[test]
+fn the_root_holds_no_shell_no_interpreter_no_setuid_and_no_unknown_program() -> Result<()> {
+    let folder = unpacked(&Image::release("x86_64")?, "content")?;
+    let mut programs = BTreeSet::new();
+    for path in files(&folder)? {
+        let name = path.strip_prefix(&folder)?.display().to_string();
+        let status = std::fs::symlink_metadata(&path)?;
+        let mode = status.permissions().mode();
+        assert_eq!(mode & 0o7022, 0, "{name}: mode {mode:o}");
+        assert_eq!((status.uid(), status.gid()), (0, 0), "{name}: owner");
+        assert!(!status.is_symlink(), "{name}: a symbolic link");
+        if status.is_file() {
+            let content = std::fs::read(&path)?;
+            assert!(!content.starts_with(b"#!"), "{name}: a script");
+            if content.starts_with(b"\x7fELF") {
+                assert!(is_static(&content), "{name}: wants an interpreter");
+                programs.insert(name);
+            } else {
+                assert_eq!(mode & 0o111, 0, "{name}: executable, and no program");
+            }
+        }
+    }
+    assert_eq!(programs, PROGRAMS.iter().map(|name| (*name).to_owned()).collect());
+    let top: BTreeSet<String> = std::fs::read_dir(&folder)?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(top, TOP.iter().map(|name| (*name).to_owned()).collect());
+    Ok(())
+}
+
+/// No program header of type `PT_INTERP` (elf(5), 64-bit little-endian).
+fn is_static(elf: &[u8]) -> bool {
+    let word = |at: usize| {
+        let bytes = elf.get(at..at + 2).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| usize::from(u16::from_le_bytes(*bytes)))
+    };
+    let start = word(32) | word(34) << 16;
+    (0..word(56)).all(|index| word(start + index * word(54)) != 3)
+}
+
+/// The test image is the release image and the files of `tests/probe`, byte for byte.
+#[test]
+fn the_test_image_differs_only_by_the_probe() -> Result<()> {
+    let release = unpacked(&Image::release("x86_64")?, "content-release")?;
+    let test = unpacked(&Image::with_probe()?, "content-test")?;
+    let content = |folder: &Path| -> Result<BTreeMap<String, Vec<u8>>> {
+        let list = files(folder)?.into_iter().filter(|path| path.is_file());
+        list.map(|path| {
+            Ok((path.strip_prefix(folder)?.display().to_string(), std::fs::read(path)?))
+        })
+        .collect()
+    };
+    let (release, test) = (content(&release)?, content(&test)?);
+    for (name, bytes) in &release {
+        assert_eq!(test.get(name), Some(bytes), "{name}");
+    }
+    let added: Vec<&String> = test.keys().filter(|name| !release.contains_key(*name)).collect();
+    assert_eq!(added, ["usr/lib/kruxos-test/probe", "usr/lib/kruxos/services/probe.toml"]);
+    Ok(())
+}
+
+/// Reads fragments and final configuration anew, apart from the build's own check.
+#[test]
+fn every_requested_kernel_option_is_there_on_both_architectures() -> Result<()> {
+    let folder = tests::root().join("image/kernel");
+    for (arch, other) in [("x86_64", "aarch64"), ("aarch64", "x86_64")] {
+        let config = std::fs::read_to_string(Image::release(arch)?.beside("kernel-config"))?;
+        let final_lines: BTreeSet<&str> = config.lines().collect();
+        let mut checked = 0;
+        for entry in std::fs::read_dir(&folder)?.flatten() {
+            if entry.file_name().to_string_lossy().contains(other) {
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path())?;
+            for line in text.lines().filter(|line| line.starts_with("CONFIG_")) {
+                let (name, value) = line.split_once('=').context("no value")?;
+                let absent = !final_lines.iter().any(|l| l.starts_with(&format!("{name}=")));
+                let there = if value == "n" { absent } else { final_lines.contains(line) };
+                assert!(there, "{arch}: {line}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 200, "{arch}: only {checked} options");
+        assert!(!config.contains("=m\n"), "{arch}: a module");
+    }
+    Ok(())
+}
+
+/// A build of the same commit from another path, with an empty cargo target.
+#[test]
+fn two_builds_give_the_same_root_hash() -> Result<()> {
+    let image = Image::release("x86_64")?;
+    let place = tests::root().join("build/tests/another/path");
+    std::fs::remove_dir_all(&place).ok();
+    std::fs::create_dir_all(&place)?;
+    let checkout = place.join("kruxos");
+    copy_tree(&tests::root(), &checkout)?;
+    let output = tests::run(
+        Command::new(checkout.join("image/build"))
+            .arg("--output")
+            .arg(place.join("out"))
+            .arg("--target-dir")
+            .arg(place.join("target")),
+    )?;
+    assert!(output.contains(&image.root_hash), "{} is not in {output}", image.root_hash);
+    let names = ["root.raw", "verity.raw", "efi"];
+    for ending in names {
+        let other = place.join("out").join(image.beside(ending).file_name().context("name")?);
+        tests::run(Command::new("cmp").arg(image.beside(ending)).arg(other))?;
+    }
+    std::fs::remove_dir_all(&place)?;
+    Ok(())
+}
+
+/// Tracked files as they are now, with the repository, since the time of the commit counts.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let safe = format!("safe.directory={}", from.display());
+    let mut git = Command::new("git");
+    git.args(["-c", &safe, "ls-files", "--cached", "--others", "--exclude-standard"]);
+    let list = tests::run(git.current_dir(from))?;
+    for name in list.lines() {
+        let target = to.join(name);
+        std::fs::create_dir_all(target.parent().context("folder")?)?;
+        if from.join(name).is_file() {
+            std::fs::copy(from.join(name), target)?;
+        }
+    }
+    tests::run(Command::new("cp").arg("-a").arg(from.join(".git")).arg(to.join(".git"))).map(drop)
+}

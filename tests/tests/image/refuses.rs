@@ -1,0 +1,109 @@
+//! Boots that must not happen: changed bits, another root hash, another kernel.
+
+use anyhow::{Context, Result};
+use std::process::Command;
+use tests::{Disk, Image, Machine, Options, Part};
+
+const LATE: u64 = 120;
+
+/// Boots, and wants the machine to restart with `reason` on the console, never ready.
+fn refuses(disk: &Disk, options: &Options, reason: &str) -> Result<()> {
+    let mut machine = Machine::start(disk, options)?;
+    machine.wait_for(reason, LATE)?;
+    machine.wait_gone(LATE)?;
+    let console = machine.console();
+    anyhow::ensure!(!console.contains("kruxos: ready after"), "it was ready:\n{console}");
+    Ok(())
+}
+
+#[test]
+fn a_flipped_bit_in_the_root_restarts_the_machine() -> Result<()> {
+    let disk = Disk::copy(&Image::release("x86_64")?, "bit-root")?;
+    disk.flip(Part::Root, 1024 + 6)?;
+    refuses(&disk, &Options::new(), "data block 0 is corrupted")
+}
+
+#[test]
+fn a_flipped_bit_in_the_hash_tree_restarts_the_machine() -> Result<()> {
+    let disk = Disk::copy(&Image::release("x86_64")?, "bit-tree")?;
+    disk.flip(Part::Tree, 4096 + 6)?;
+    refuses(&disk, &Options::new(), "is corrupted")
+}
+
+/// A direct boot with this root hash on the command line.
+fn direct(image: &Image, kernel: &str, root_hash: &str) -> Options {
+    let initrd = tests::root().join(format!("build/work-kruxos_{}_x86_64", tests::VERSION));
+    let initrd = initrd.join("initramfs.cpio.zst").display().to_string();
+    let append = format!("console=ttyS0,115200 panic=10 loglevel=4 roothash={root_hash}");
+    assert!(image.disk.exists());
+    Options { direct: Some([kernel.to_owned(), initrd, append]), ..Options::new() }
+}
+
+fn release_kernel() -> Result<String> {
+    let work = tests::root().join(format!("build/work-kruxos_{}_x86_64", tests::VERSION));
+    let modules = work.join("tree/usr/lib/modules");
+    let release = std::fs::read_dir(&modules)?.flatten().next().context("no kernel release")?;
+    Ok(release.path().join("vmlinuz").display().to_string())
+}
+
+/// `digit` of the hash becomes another one.
+fn altered(root_hash: &str, digit: usize) -> String {
+    let change = |(index, old): (usize, char)| match (index == digit, old) {
+        (false, old) => old,
+        (true, '0') => '1',
+        (true, _) => '0',
+    };
+    root_hash.chars().enumerate().map(change).collect()
+}
+
+#[test]
+fn another_root_hash_finds_no_disk() -> Result<()> {
+    let image = Image::release("x86_64")?;
+    let disk = Disk::copy(&image, "hash-none")?;
+    let options = direct(&image, &release_kernel()?, &altered(&image.root_hash, 7));
+    refuses(&disk, &options, "this boot is impossible: find the root: no disk carries")
+}
+
+/// Also where the partitions were renamed to fit, verity itself refuses, whichever digit it was.
+#[test]
+fn another_root_hash_with_partitions_to_match_is_refused_by_verity() -> Result<()> {
+    let image = Image::release("x86_64")?;
+    for digit in [0, 31, 32, 63] {
+        let hash = altered(&image.root_hash, digit);
+        let disk = Disk::copy(&image, "hash-renamed")?;
+        disk.claim_root_hash(&hash)?;
+        refuses(&disk, &direct(&image, &release_kernel()?, &hash), "is corrupted")?;
+    }
+    Ok(())
+}
+
+/// The control of the two tests above: the same direct boot with the right hash is ready.
+#[test]
+fn the_right_root_hash_boots_directly() -> Result<()> {
+    let image = Image::release("x86_64")?;
+    let disk = Disk::copy(&image, "hash-right")?;
+    let options = direct(&image, &release_kernel()?, &image.root_hash);
+    Machine::start(&disk, &options)?.wait_ready()
+}
+
+#[test]
+fn a_kernel_of_another_configuration_gets_no_service_and_leaves_its_reason_in_pstore() -> Result<()>
+{
+    let line = "CONFIG_DEFAULT_HOSTNAME=\"other\"";
+    let build = tests::root().join("image/build");
+    let kernel = tests::run(Command::new(build).args(["--kernel-with", line]))?;
+    let image = Image::release("x86_64")?;
+    let disk = Disk::copy(&image, "kernel")?;
+    let options = direct(&image, kernel.trim(), &image.root_hash);
+    let reason = "this boot is impossible: stage kernel: check the kernel: it has configuration";
+    let mut machine = Machine::start(&disk, &options)?;
+    machine.wait_for(reason, LATE)?;
+    machine.wait_gone(LATE)?;
+    let console = machine.console();
+    assert!(!console.contains("net:"), "a service spoke:\n{console}");
+    let variables = std::fs::read(disk.path.with_extension("vars"))?;
+    let name: Vec<u8> = "dump-type0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let kept = variables.windows(name.len()).any(|window| window == name);
+    assert!(kept, "no crash log among the firmware's variables");
+    Ok(())
+}
