@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("contract", &[]),
     ("linux", &[]),
     ("channel", &["contract", "linux"]),
+    ("ledger", &["contract"]),
+    ("policy", &["contract"]),
     ("init", &["channel", "contract", "linux"]),
     ("net", &["channel", "contract", "linux"]),
     ("probe", &["channel", "contract", "linux"]),

@@ -10,10 +10,10 @@ from . import tools
 from .progress import Refused
 
 BUSES = {
-    "virtio": ["-device", "virtio-blk-pci,drive=disk,bootindex=0"],
-    "nvme": ["-device", "nvme,drive=disk,serial=kruxos,bootindex=0"],
-    "ahci": ["-device", "ahci,id=ahci", "-device", "ide-hd,drive=disk,bus=ahci.0,bootindex=0"],
-    "usb": ["-device", "qemu-xhci", "-device", "usb-storage,drive=disk,bootindex=0"],
+    "virtio": ["-device", "virtio-blk-pci,drive=disk"],
+    "nvme": ["-device", "nvme,drive=disk,serial=kruxos"],
+    "ahci": ["-device", "ahci,id=ahci", "-device", "ide-hd,drive=disk,bus=ahci.0"],
+    "usb": ["-device", "qemu-xhci", "-device", "usb-storage,drive=disk"],
 }
 FIRMWARE = {
     "x86_64": ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -27,6 +27,12 @@ def accelerator(arch):
     if os.environ.get("KRUXOS_KVM") == "1" and platform.machine() == arch:
         return ["-accel", "kvm", "-cpu", "host"]
     return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+
+
+def bus_devices(bus, bootable):
+    """The disk on its bus; firmware tries it first, unless a kernel is given beside it."""
+    words = BUSES[bus]
+    return [word + ",bootindex=0" if bootable and "drive=disk" in word else word for word in words]
 
 
 def overlay(image, target, size=DISK_BYTES):
@@ -59,7 +65,7 @@ def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, ser
              "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file=/{FIRMWARE[arch][0]}",
              "-drive", f"if=pflash,unit=1,format=raw,file={firmware_variables}",
              "-drive", f"if=none,id=disk,format={file_format},file={disk},discard=unmap,cache=writeback",
-             *BUSES[bus], "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
+             *bus_devices(bus, bootable=not kernel), "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
              "-serial", serial]
     ports = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forward)
     words += ["-netdev", f"user,id=net,restrict=on{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]

@@ -19,7 +19,6 @@ const SYSCTLS: &[(&str, &str)] = &[
     ("kernel/kptr_restrict", "2"),
     ("kernel/panic", "10"),
     ("kernel/panic_on_oops", "1"),
-    ("kernel/perf_event_paranoid", "3"),
     ("kernel/randomize_va_space", "2"),
     ("kernel/yama/ptrace_scope", "3"),
     ("net/ipv4/conf/all/accept_redirects", "0"),
@@ -34,6 +33,9 @@ const SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv6/conf/all/forwarding", "0"),
     ("vm/mmap_min_addr", "65536"),
 ];
+
+/// The same, for what one architecture's kernel has and another's was built without.
+const SYSCTLS_WHERE_PRESENT: &[(&str, &str)] = &[("kernel/perf_event_paranoid", "3")];
 
 /// The namespaces of ring one.
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -89,6 +91,12 @@ fn rings() -> Result<(), BootError> {
 pub(crate) fn harden() -> Result<(), BootError> {
     for (name, value) in SYSCTLS {
         std::fs::write(format!("/proc/sys/{name}"), value).during("sysctl", name)?;
+    }
+    for (name, value) in SYSCTLS_WHERE_PRESENT {
+        let path = format!("/proc/sys/{name}");
+        if std::path::Path::new(&path).exists() {
+            std::fs::write(path, value).during("sysctl", name)?;
+        }
     }
     Ok(())
 }

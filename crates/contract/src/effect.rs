@@ -155,13 +155,13 @@ impl Effect {
     ) -> Result<Self, EffectError> {
         let fields: BTreeMap<Field, Value> = fields.into_iter().collect();
         for (&field, value) in &fields {
-            let typed = match (field.ty(), value) {
+            let typed = matches!(
+                (field.ty(), value),
                 (Type::Path, Value::Path(_))
-                | (Type::Number, Value::Number(_))
-                | (Type::Host | Type::Address | Type::Text, Value::Text(_))
-                | (Type::List, Value::List(_)) => true,
-                _ => false,
-            };
+                    | (Type::Number, Value::Number(_))
+                    | (Type::Host | Type::Address | Type::Text, Value::Text(_))
+                    | (Type::List, Value::List(_))
+            );
             if !typed || !kind.fields().contains(&field) {
                 return Err(EffectError { kind, field });
             }

@@ -1,0 +1,258 @@
+//! A layer's text: YAML, one grammar, strict. Every mistake has a line, a column, and where one can
+//! be guessed a suggestion.
+
+use crate::decide::Answer;
+use crate::rule::Rule;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Longest text of one layer.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Most rules of one layer.
+const RULES_MAX: usize = 10_000;
+
+/// Which layer a text is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LayerKind {
+    /// The box's own, the only one that grants.
+    Box,
+    /// Of the verified image.
+    System,
+    /// Of an organisation.
+    Organisation(String),
+    /// Of one agent.
+    Agent(String),
+}
+
+/// One layer, parsed.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Which one.
+    pub kind: LayerKind,
+    /// Version of this text, one more at each change.
+    pub version: u64,
+    /// For effects that no rule speaks of: blocked or approval in the granting layer. In a layer of
+    /// limits there is none, and no match is no opinion.
+    pub otherwise: Option<Answer>,
+    /// Its rules; their order means nothing.
+    pub rules: Vec<Rule>,
+}
+
+/// One granting layer and the limits on it.
+#[derive(Debug, Clone)]
+pub struct Set {
+    granting: Layer,
+    limits: Vec<Layer>,
+}
+
+/// Why layers are no set.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SetError {
+    /// The first layer does not grant.
+    #[error("the granting layer must be `policy: box`")]
+    NotGranting,
+    /// Another layer grants.
+    #[error("only one layer grants; the others say `limits:`")]
+    SecondGranting,
+    /// The same layer twice.
+    #[error("the same layer of limits is there twice")]
+    Twice,
+}
+
+impl Set {
+    /// Puts layers together.
+    ///
+    /// # Errors
+    /// [`SetError`].
+    pub fn new(granting: Layer, limits: Vec<Layer>) -> Result<Self, SetError> {
+        if granting.kind != LayerKind::Box {
+            return Err(SetError::NotGranting);
+        }
+        let mut seen = BTreeSet::new();
+        for layer in &limits {
+            if layer.kind == LayerKind::Box {
+                return Err(SetError::SecondGranting);
+            }
+            if !seen.insert(layer.kind.clone()) {
+                return Err(SetError::Twice);
+            }
+        }
+        Ok(Self { granting, limits })
+    }
+
+    /// The layer that grants.
+    #[must_use]
+    pub const fn granting(&self) -> &Layer {
+        &self.granting
+    }
+
+    /// The layers that speak about `agent`, the granting one first.
+    pub fn layers_for<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Layer> {
+        let limits = self.limits.iter().filter(move |layer| match &layer.kind {
+            LayerKind::Agent(name) => name == agent,
+            LayerKind::Box | LayerKind::System | LayerKind::Organisation(_) => true,
+        });
+        std::iter::once(&self.granting).chain(limits)
+    }
+}
+
+/// A mistake in a layer's text, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    /// What is wrong: lower case, no stop.
+    pub message: String,
+    /// Line, from 1; 0 when it is the text as a whole.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// What may have been meant.
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, "; did you mean `{suggestion}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    policy: Option<String>,
+    limits: Option<String>,
+    version: u64,
+    otherwise: Option<Answer>,
+    rules: Vec<Rule>,
+}
+
+/// Reads one layer.
+///
+/// # Errors
+/// [`ParseError`], the first mistake.
+pub fn parse(text: &str) -> Result<Layer, ParseError> {
+    let whole = |message: String| ParseError { message, line: 0, column: 0, suggestion: None };
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(whole(format!("the text is longer than {TEXT_BYTES_MAX} bytes")));
+    }
+    let raw: Raw = serde_norway::from_str(text).map_err(|error| located(&error))?;
+    if raw.rules.len() > RULES_MAX {
+        return Err(whole(format!("more than {RULES_MAX} rules")));
+    }
+    let kind = match (raw.policy.as_deref(), raw.limits.as_deref()) {
+        (Some("box"), None) => LayerKind::Box,
+        (None, Some("system")) => LayerKind::System,
+        (None, Some(name)) => named_layer(name).ok_or_else(|| {
+            whole(format!("`limits: {name}`: expected system, organisation/NAME or agent/NAME"))
+        })?,
+        _ => return Err(whole("expected `policy: box`, or `limits:` and a layer".to_owned())),
+    };
+    let grants = kind == LayerKind::Box;
+    let otherwise = match (grants, raw.otherwise) {
+        (true, None) => Some(Answer::Blocked),
+        (true, Some(answer @ (Answer::Blocked | Answer::Approval))) => Some(answer),
+        (true, Some(_)) => return Err(whole("`otherwise` is blocked or approval".to_owned())),
+        (false, None) => None,
+        (false, Some(_)) => {
+            return Err(whole("only the granting layer has `otherwise`".to_owned()));
+        }
+    };
+    for (index, rule) in raw.rules.iter().enumerate() {
+        check(rule, raw.rules.get(..index).unwrap_or_default())
+            .map_err(|message| at_rule(text, &rule.name, message))?;
+    }
+    Ok(Layer { kind, version: raw.version, otherwise, rules: raw.rules })
+}
+
+fn named_layer(name: &str) -> Option<LayerKind> {
+    let (kind, name) = name.split_once('/').filter(|(_, name)| !name.is_empty())?;
+    match kind {
+        "organisation" => Some(LayerKind::Organisation(name.to_owned())),
+        "agent" => Some(LayerKind::Agent(name.to_owned())),
+        _ => None,
+    }
+}
+
+/// What one rule must satisfy beside its grammar.
+fn check(rule: &Rule, earlier: &[Rule]) -> Result<(), String> {
+    if earlier.iter().any(|other| other.name == rule.name) {
+        return Err(format!("there are two rules named `{}`", rule.name));
+    }
+    if rule.agents.is_empty() || rule.effects.is_empty() {
+        return Err(format!("rule `{}` names no agent or no effect", rule.name));
+    }
+    for (field, test) in &rule.conditions.0 {
+        if !rule.effects.iter().any(|kind| kind.0.fields().contains(field)) {
+            return Err(format!("rule `{}`: none of its effects has a field `{field}`", rule.name));
+        }
+        if !test.suits(field.ty()) {
+            return Err(format!("rule `{}`: this cannot be said of `{field}`", rule.name));
+        }
+    }
+    let over = rule.limits.as_ref().and_then(|limits| limits.over);
+    if over.is_some_and(|over| over < rule.decision) {
+        return Err(format!("rule `{}`: `over` is milder than its decision", rule.name));
+    }
+    if rule.approval.is_some()
+        && rule.decision != Answer::Approval
+        && over != Some(Answer::Approval)
+    {
+        return Err(format!("rule `{}` has `approval:` and never asks", rule.name));
+    }
+    Ok(())
+}
+
+/// The place of a rule that is wrong as a whole: the line of its name.
+fn at_rule(text: &str, name: &str, message: String) -> ParseError {
+    let mut found = (0, 0);
+    for (number, line) in text.lines().enumerate() {
+        if let Some(at) = line.find("name:").filter(|_| line.contains(name)) {
+            found = (number + 1, at + 1);
+        }
+    }
+    ParseError { message, line: found.0, column: found.1, suggestion: None }
+}
+
+fn located(error: &serde_norway::Error) -> ParseError {
+    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+    let text = error.to_string();
+    let message = match text.rfind(" at line ") {
+        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+        None => text,
+    };
+    let suggestion = suggest(&message);
+    ParseError { message, line, column, suggestion }
+}
+
+/// Of ``unknown field `x`, expected one of `a`, `b` `` the nearest to `x`.
+fn suggest(message: &str) -> Option<String> {
+    if !message.contains("unknown") {
+        return None;
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    let near = quoted.map(|known| (distance(wrong, known), known)).min()?;
+    (near.0 <= 2).then(|| near.1.to_owned())
+}
+
+/// Edit distance (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let get = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let change = get(&row, j) + usize::from(x != *y);
+            next.push(change.min(get(&row, j + 1) + 1).min(get(&next, j) + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}

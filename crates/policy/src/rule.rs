@@ -1,0 +1,348 @@
+//! Rules as they are written, field by field, checked while they are read so that every mistake has
+//! its line.
+
+use crate::decide::{Answer, CapabilityName};
+use crate::glob::Glob;
+use crate::quantity::{Bytes, Rate, Span};
+use crate::test::{Network, Test};
+use contract::effect::{Field, Kind, Type};
+use contract::path::CanonicalPath;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// One rule of a layer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name, unique in the layer.
+    pub name: String,
+    /// For which agents: patterns in which `*` is any characters; `any` is every agent.
+    pub agents: Vec<AgentPattern>,
+    /// For which capabilities; every one without the key.
+    #[serde(default)]
+    pub capabilities: Option<Vec<CapabilityName>>,
+    /// Of which kinds of effect it speaks.
+    pub effects: Vec<EffectKind>,
+    /// What must hold of the effect.
+    #[serde(default, rename = "where")]
+    pub conditions: Where,
+    /// What it answers.
+    pub decision: Answer,
+    /// How often or how much.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    /// How an approval works.
+    #[serde(default)]
+    pub approval: Option<Approval>,
+    /// What people and agents are told.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Limits that last across calls.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Calls in a time.
+    #[serde(default)]
+    pub calls: Option<Rate>,
+    /// Bytes in a time.
+    #[serde(default)]
+    pub bytes: Option<Rate>,
+    /// The answer once a limit is used up; blocked without the key.
+    #[serde(default)]
+    pub over: Option<Answer>,
+}
+
+/// How an approval works.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// How many operators must say yes.
+    #[serde(default)]
+    pub votes: Option<u32>,
+    /// Denied when nobody decided in this time.
+    #[serde(default)]
+    pub decide_within: Option<Span>,
+    /// Stale when it was not performed in this time after the yes.
+    #[serde(default)]
+    pub run_within: Option<Span>,
+    /// Whether a standing grant may be made from it.
+    #[serde(default)]
+    pub grants: Option<Grants>,
+}
+
+/// Whether a standing grant may be made from an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grants {
+    /// Each call is asked for.
+    Never,
+    /// An operator may make one, bounded.
+    Bounded,
+}
+
+/// A pattern over agents' names.
+#[derive(Debug, Clone)]
+pub struct AgentPattern(Glob);
+
+impl AgentPattern {
+    /// Whether the agent's name matches.
+    #[must_use]
+    pub fn matches(&self, agent: &str) -> bool {
+        self.0.as_str() == "any" || self.0.matches(agent)
+    }
+}
+
+impl<'de> Deserialize<'de> for AgentPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            Err(Error::custom("an agent's name is not empty"))
+        } else {
+            Ok(Self(Glob::words(&text)))
+        }
+    }
+}
+
+/// A kind of effect, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EffectKind(pub Kind);
+
+impl<'de> Deserialize<'de> for EffectKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Kind::deserialize(deserializer).map(Self)
+    }
+}
+
+/// What must hold of an effect: all of these, each about one field.
+#[derive(Debug, Clone, Default)]
+pub struct Where(pub Vec<(Field, Test)>);
+
+impl<'de> Deserialize<'de> for Where {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WhereVisitor)
+    }
+}
+
+struct WhereVisitor;
+
+impl<'de> Visitor<'de> for WhereVisitor {
+    type Value = Where;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map from fields of effects to what must hold of them")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Where, A::Error> {
+        let mut tests: Vec<(Field, Test)> = Vec::new();
+        while let Some(field) = map.next_key::<Field>()? {
+            if tests.iter().any(|(known, _)| *known == field) {
+                return Err(Error::custom(format!("duplicate field `{field}`")));
+            }
+            tests.push((field, map.next_value_seed(TestOf(field.ty()))?));
+        }
+        Ok(Where(tests))
+    }
+}
+
+/// Reads a predicate on a field of this type.
+#[derive(Clone, Copy)]
+struct TestOf(Type);
+
+impl<'de> DeserializeSeed<'de> for TestOf {
+    type Value = Test;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Test, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl TestOf {
+    /// A list of values: any of them.
+    fn any_of<E: Error>(self, texts: &[String]) -> Result<Test, E> {
+        let wrong = |text: &str, what: &str| E::custom(format!("`{text}`: expected {what}"));
+        if texts.is_empty() {
+            return Err(E::custom("an empty list matches nothing; leave the rule out instead"));
+        }
+        let each = texts.iter();
+        Ok(match self.0 {
+            Type::Path => Test::OneOf(
+                each.map(|text| path(text).map(|_| Glob::segments(text)))
+                    .collect::<Result<_, E>>()?,
+            ),
+            Type::Text => Test::OneOf(each.map(|text| Glob::segments(text)).collect()),
+            Type::List => return Err(E::custom("a list of words cannot be compared yet")),
+            Type::Host => Test::Hosts(
+                each.map(|text| {
+                    host(text).ok_or_else(|| wrong(text, "a host in lower case, or `*.` and one"))
+                })
+                .collect::<Result<_, E>>()?,
+            ),
+            Type::Number => Test::Numbers(
+                each.map(|text| {
+                    Bytes::read(text).map(|n| (n.0, n.0)).ok_or_else(|| wrong(text, "a number"))
+                })
+                .collect::<Result<_, E>>()?,
+            ),
+            Type::Address => Test::Networks(
+                each.map(|text| {
+                    Network::read(text).ok_or_else(|| wrong(text, "a network such as 192.0.2.0/24"))
+                })
+                .collect::<Result<_, E>>()?,
+            ),
+        })
+    }
+}
+
+/// A path or path pattern in canonical form.
+fn path<E: Error>(text: &str) -> Result<CanonicalPath, E> {
+    let parsed =
+        CanonicalPath::parse(text).map_err(|error| E::custom(format!("`{text}`: {error}")))?;
+    if parsed.as_str() == text {
+        Ok(parsed)
+    } else {
+        Err(E::custom(format!("`{text}` is not canonical; write `{}`", parsed.as_str())))
+    }
+}
+
+fn host(text: &str) -> Option<String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    };
+    let good = name.parse::<std::net::IpAddr>().is_ok() || name.split('.').all(label);
+    good.then(|| text.to_owned())
+}
+
+impl<'de> Visitor<'de> for TestOf {
+    type Value = Test;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, a list of values, or a map with `in`, `under`, `min`, `max` or `not`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Test, E> {
+        self.any_of(&[text.to_owned()])
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Test, E> {
+        self.any_of(&[number.to_string()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Test, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(Word(text)) = list.next_element()? {
+            texts.push(text);
+        }
+        self.any_of(&texts)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Test, A::Error> {
+        let mut tests = Vec::new();
+        let mut seen: Vec<Key> = Vec::new();
+        let (mut low, mut high) = (None, None);
+        while let Some(key) = map.next_key::<Key>()? {
+            if seen.contains(&key) {
+                return Err(Error::custom("the same key twice"));
+            }
+            seen.push(key);
+            match key {
+                Key::In => {
+                    let Words(texts) = map.next_value()?;
+                    tests.push(self.any_of(&texts)?);
+                }
+                Key::Under if self.0 == Type::Path => {
+                    let Words(texts) = map.next_value()?;
+                    let paths =
+                        texts.iter().map(|text| path(text)).collect::<Result<_, A::Error>>()?;
+                    tests.push(Test::Under(paths));
+                }
+                Key::Min if self.0 == Type::Number => low = Some(map.next_value::<Bytes>()?.0),
+                Key::Max if self.0 == Type::Number => high = Some(map.next_value::<Bytes>()?.0),
+                Key::Not => tests.push(Test::Not(Box::new(map.next_value_seed(self)?))),
+                Key::Under => return Err(Error::custom("`under` is for paths alone")),
+                Key::Min | Key::Max => {
+                    return Err(Error::custom("`min` and `max` are for numbers alone"));
+                }
+            }
+        }
+        if low.is_some() || high.is_some() {
+            let (low, high) = (low.unwrap_or(0), high.unwrap_or(u64::MAX));
+            if low > high {
+                return Err(Error::custom("`min` is greater than `max`"));
+            }
+            tests.push(Test::Numbers(vec![(low, high)]));
+        }
+        match (tests.pop(), tests.is_empty()) {
+            (None, _) => Err(Error::custom("an empty map says nothing")),
+            (Some(test), true) => Ok(test),
+            (Some(test), false) => {
+                tests.push(test);
+                Ok(Test::All(tests))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Key {
+    In,
+    Under,
+    Min,
+    Max,
+    Not,
+}
+
+/// Text or a number, as text.
+struct Word(String);
+
+/// One word or a list of them.
+struct Words(Vec<String>);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsVisitor).and_then(|Words(mut words)| match words.pop() {
+            Some(word) if words.is_empty() => Ok(Self(word)),
+            _ => Err(Error::custom("expected one value")),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Words;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or a list of values")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Words, E> {
+        Ok(Words(vec![text.to_owned()]))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Words, E> {
+        Ok(Words(vec![number.to_string()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(Word(text)) = list.next_element()? {
+            texts.push(text);
+        }
+        Ok(Words(texts))
+    }
+}
