@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[("init", &["tokio", "serde_yaml", "serde_norway", "rustls"])];
 
 /// Most packages that may be linked into these, all of theirs and ours counted.
-const PACKAGES_MAX: &[(&str, usize)] = &[("init", 45)];
+const PACKAGES_MAX: &[(&str, usize)] = &[("init", 48)];
 
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let output = Command::new(env!("CARGO"))

@@ -26,9 +26,8 @@ pub struct Case {
     pub expect: Answer,
 }
 
-/// One effect of a row.
+/// One effect of a row. Every key but `kind` and `form` must name a field, or the row is refused.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CaseEffect {
     /// Its kind.
     pub kind: Kind,

@@ -1,10 +1,6 @@
 //! What rules mean, and how mistakes in them are told.
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends where something is not as it must be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::CanonicalPath;
