@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("channel", &["contract", "linux"]),
     ("ledger", &["contract"]),
+    ("capabilities", &["contract"]),
     ("policy", &["contract"]),
     ("init", &["channel", "contract", "linux"]),
     ("net", &["channel", "contract", "linux"]),

@@ -1,0 +1,165 @@
+//! What a declaration says.
+
+use contract::effect::{Field, Form, Kind};
+
+/// One capability.
+#[derive(Debug)]
+pub struct Declaration {
+    /// `category.verb`.
+    pub name: &'static str,
+    /// From 1; another meaning is another version.
+    pub version: u32,
+    /// One paragraph.
+    pub purpose: &'static str,
+    /// When to use it, and when something else.
+    pub when: &'static str,
+    /// What it takes.
+    pub parameters: &'static [Parameter],
+    /// What it answers, as names and what they mean.
+    pub answers: &'static [(&'static str, &'static str)],
+    /// What it does, as templates over its parameters.
+    pub effects: &'static [Template],
+    /// Who performs it.
+    pub performer: Performer,
+    /// How much can go wrong.
+    pub risk: Risk,
+    /// How it is undone; `None` when it cannot be.
+    pub undo: Option<&'static str>,
+    /// How it fails, besides the failures of every call.
+    pub failures: &'static [Failure],
+    /// Examples, which the tests run.
+    pub examples: &'static [Example],
+}
+
+/// One parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What values it takes.
+    pub shape: Shape,
+    /// Whether a call must give it.
+    pub required: bool,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// What values a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A path; a relative one starts from the workspace.
+    Path,
+    /// Text of at most so many bytes.
+    Text {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A whole number up to this one.
+    Number {
+        /// The bound.
+        max: u64,
+    },
+    /// Yes or no.
+    Flag,
+    /// A call's number: 32 hexadecimal digits.
+    Call,
+}
+
+/// One effect of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Template {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its form.
+    pub form: Form,
+    /// Where each field comes from.
+    pub fields: &'static [(Field, Source)],
+}
+
+/// Where the value of a field comes from. There is no other way: lowering reads no file, no name
+/// service and no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The parameter of this name.
+    Parameter(&'static str),
+    /// The length in bytes of the text parameter of this name.
+    LengthOf(&'static str),
+    /// Always this text.
+    Text(&'static str),
+    /// Always this number.
+    Number(u64),
+}
+
+/// Who performs a capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Performer {
+    /// A worker in a fresh cage of this class.
+    Cage(Class),
+    /// The policy decision point itself, from its own state.
+    Pdp,
+}
+
+/// What a cage's system-call filter admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// No file at all.
+    Pure,
+    /// Files beneath the workspace.
+    Files,
+}
+
+/// How much can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Risk {
+    /// It only looks.
+    R0,
+    /// It changes what is the agent's own, and can be undone.
+    R1,
+    /// It leaves the box.
+    R2,
+    /// It cannot be undone, or needs a privilege.
+    R3,
+}
+
+/// One way to fail.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    /// The code that the caller gets.
+    pub code: &'static str,
+    /// When.
+    pub when: &'static str,
+    /// What the caller does next.
+    pub next: &'static str,
+}
+
+/// One example: an input as JSON, run by the real performer.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// What it shows.
+    pub title: &'static str,
+    /// The input.
+    pub input: &'static str,
+    /// The code that it ends with: `ok` or a failure's.
+    pub ends: &'static str,
+}
+
+impl Declaration {
+    /// `category.verb@version`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+}
+
+impl Risk {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::R0 => "R0",
+            Self::R1 => "R1",
+            Self::R2 => "R2",
+            Self::R3 => "R3",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Documentation and schemas, generated from declarations and never written by hand.
+
+use crate::declaration::{Declaration, Performer, Shape};
+use serde_json::{Value as Json, json};
+use std::fmt::Write;
+
+/// The JSON Schema (2020-12) of a capability's input.
+#[must_use]
+pub fn schema(declaration: &Declaration) -> Json {
+    let mut properties = serde_json::Map::new();
+    for parameter in declaration.parameters {
+        let mut property = match parameter.shape {
+            Shape::Path => json!({"type": "string", "minLength": 1, "maxLength": 4095}),
+            Shape::Text { bytes_max } => json!({"type": "string", "maxLength": bytes_max}),
+            Shape::Number { max } => json!({"type": "integer", "minimum": 0, "maximum": max}),
+            Shape::Flag => json!({"type": "boolean"}),
+            Shape::Call => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+        };
+        if let Some(members) = property.as_object_mut() {
+            members.insert("description".to_owned(), json!(parameter.meaning));
+        }
+        properties.insert(parameter.name.to_owned(), property);
+    }
+    let required: Vec<&str> =
+        declaration.parameters.iter().filter(|p| p.required).map(|p| p.name).collect();
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// The whole catalogue as Markdown.
+#[must_use]
+pub fn markdown(catalogue: &[&Declaration]) -> String {
+    let mut text = String::from(
+        "# Capabilities\n\nGenerated from capabilities/ by its tests; change the declarations.\n",
+    );
+    for declaration in catalogue {
+        page(&mut text, declaration);
+    }
+    text
+}
+
+fn page(text: &mut String, declaration: &Declaration) {
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        // writing into a String cannot fail
+        text.write_fmt(words).ok();
+        text.push('\n');
+    };
+    line(format_args!("\n## {}\n\n{}\n", declaration.id(), declaration.purpose));
+    line(format_args!("{}\n", declaration.when));
+    let performer = match declaration.performer {
+        Performer::Cage(class) => format!("a worker in a fresh cage, class {class:?}"),
+        Performer::Pdp => "the policy decision point".to_owned(),
+    };
+    line(format_args!("Risk {}; performed by {performer}.", declaration.risk.name()));
+    match declaration.undo {
+        Some(undo) => line(format_args!("Undone by {undo}.")),
+        None => line(format_args!("Nothing undoes it.")),
+    }
+    if !declaration.parameters.is_empty() {
+        line(format_args!("\n| parameter | takes | meaning |\n|---|---|---|"));
+    }
+    for parameter in declaration.parameters {
+        let need = if parameter.required { "" } else { ", optional" };
+        let shape = parameter.shape.describe();
+        line(format_args!("| `{}` | {shape}{need} | {} |", parameter.name, parameter.meaning));
+    }
+    line(format_args!("\nEffects:"));
+    for effect in declaration.effects {
+        let fields: Vec<String> = effect
+            .fields
+            .iter()
+            .map(|(field, source)| format!("{field} from {source:?}"))
+            .collect();
+        line(format_args!("- {} ({:?}): {}", effect.kind, effect.form, fields.join(", ")));
+    }
+    if !declaration.failures.is_empty() {
+        line(format_args!("\n| fails with | when | next |\n|---|---|---|"));
+    }
+    for failure in declaration.failures {
+        line(format_args!("| `{}` | {} | {} |", failure.code, failure.when, failure.next));
+    }
+}

@@ -1,0 +1,137 @@
+//! Inputs: JSON objects, checked against the declared parameters. What is not declared is refused.
+
+use crate::declaration::{Declaration, Parameter, Shape};
+use contract::path::CanonicalPath;
+use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
+
+/// One checked argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    /// A path in canonical form.
+    Path(CanonicalPath),
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// A call's number.
+    Call([u8; 16]),
+}
+
+/// An input that its declaration accepts. It can be made in no other way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    arguments: BTreeMap<&'static str, Argument>,
+}
+
+impl Accepted {
+    /// The argument of a parameter, if the call gave it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Argument> {
+        self.arguments.get(name)
+    }
+}
+
+/// Why an input is refused, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// Not a JSON object.
+    #[error("the input is no JSON object; send an object with the parameters as its members")]
+    NotAnObject,
+    /// A member that is no parameter.
+    #[error("`{0}` is no parameter; the parameters are: {1}")]
+    Unknown(String, String),
+    /// A required parameter that is not there.
+    #[error("`{name}` is missing: {meaning}")]
+    Missing {
+        /// The parameter.
+        name: &'static str,
+        /// What it means.
+        meaning: &'static str,
+    },
+    /// A value of another shape.
+    #[error("`{name}`: expected {expected}")]
+    Shape {
+        /// The parameter.
+        name: &'static str,
+        /// What it takes.
+        expected: String,
+    },
+}
+
+impl Declaration {
+    /// Checks an input.
+    ///
+    /// # Errors
+    /// [`InputError`], the first one.
+    pub fn accept(&self, input: &Json) -> Result<Accepted, InputError> {
+        let members = input.as_object().ok_or(InputError::NotAnObject)?;
+        self.refuse_unknown(members)?;
+        let mut arguments = BTreeMap::new();
+        for parameter in self.parameters {
+            match members.get(parameter.name) {
+                None | Some(Json::Null) if parameter.required => {
+                    let Parameter { name, meaning, .. } = *parameter;
+                    return Err(InputError::Missing { name, meaning });
+                }
+                None | Some(Json::Null) => {}
+                Some(value) => {
+                    let argument =
+                        parameter.shape.read(value).ok_or_else(|| InputError::Shape {
+                            name: parameter.name,
+                            expected: parameter.shape.describe(),
+                        })?;
+                    arguments.insert(parameter.name, argument);
+                }
+            }
+        }
+        Ok(Accepted { arguments })
+    }
+
+    fn refuse_unknown(&self, members: &Map<String, Json>) -> Result<(), InputError> {
+        let known = |name: &String| self.parameters.iter().any(|p| p.name == name);
+        match members.keys().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let names: Vec<&str> = self.parameters.iter().map(|p| p.name).collect();
+                let shown: String = contract::effect::visible(name).chars().take(64).collect();
+                Err(InputError::Unknown(shown, names.join(", ")))
+            }
+        }
+    }
+}
+
+impl Shape {
+    fn read(self, value: &Json) -> Option<Argument> {
+        match (self, value) {
+            (Self::Path, Json::String(text)) => CanonicalPath::parse(text).ok().map(Argument::Path),
+            (Self::Text { bytes_max }, Json::String(text)) if text.len() <= bytes_max => {
+                Some(Argument::Text(text.clone()))
+            }
+            (Self::Number { max }, Json::Number(number)) => {
+                number.as_u64().filter(|number| *number <= max).map(Argument::Number)
+            }
+            (Self::Flag, Json::Bool(flag)) => Some(Argument::Flag(*flag)),
+            (Self::Call, Json::String(text)) if text.len() == 32 => {
+                let number = u128::from_str_radix(text, 16).ok()?;
+                let canonical = format!("{number:032x}") == *text;
+                canonical.then(|| Argument::Call(number.to_be_bytes()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the shape takes, in words.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Path => "a path of at most 4095 bytes that stays below the root".to_owned(),
+            Self::Text { bytes_max } => format!("text of at most {bytes_max} bytes"),
+            Self::Number { max } => format!("a whole number from 0 to {max}"),
+            Self::Flag => "true or false".to_owned(),
+            Self::Call => "a call's number, 32 hexadecimal digits in lower case".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The catalogue. A [`Declaration`] is all that KruxOS knows about a capability: what it takes, which
+//! effects that has, who performs it, how it fails, how it is undone. Checking an input
+//! ([`Declaration::accept`]), lowering it to effects ([`Declaration::lower`]) and writing its
+//! documentation and schema ([`document`]) are the same few lines for all of them, so that a new
+//! capability brings data and no code into the trusted core.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod declaration;
+pub mod document;
+mod filesystem;
+mod input;
+mod lower;
+mod system;
+
+pub use declaration::{
+    Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
+};
+pub use input::{Accepted, Argument, InputError};
+
+/// Every capability, sorted by name.
+pub const CATALOGUE: &[&Declaration] = &[
+    &agent::WHOAMI,
+    &filesystem::APPEND,
+    &filesystem::COPY,
+    &filesystem::DELETE,
+    &filesystem::LIST,
+    &filesystem::MKDIR,
+    &filesystem::MOVE,
+    &filesystem::READ,
+    &filesystem::RESTORE,
+    &filesystem::STAT,
+    &filesystem::WRITE,
+    &system::INFO,
+    &system::TIME,
+];
+
+/// Finds `category.verb@version`, or the newest version of `category.verb`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Declaration> {
+    let (name, version) = match name.split_once('@') {
+        Some((name, version)) => (name, Some(version.parse::<u32>().ok()?)),
+        None => (name, None),
+    };
+    let named = CATALOGUE.iter().filter(|declaration| declaration.name == name);
+    named
+        .filter(|declaration| version.is_none_or(|version| declaration.version == version))
+        .max_by_key(|declaration| declaration.version)
+        .copied()
+}

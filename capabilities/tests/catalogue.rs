@@ -1,0 +1,110 @@
+//! The catalogue as a whole: every declaration is sound, documented, and lowered as it says.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
+use capabilities::{CATALOGUE, InputError, Shape, Source, document, find};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+/// An input that gives every parameter.
+fn full(name: &str) -> Json {
+    let mut input = serde_json::Map::new();
+    for parameter in find(name).unwrap().parameters {
+        let value = match parameter.shape {
+            Shape::Path => json!(format!("{}.txt", parameter.name)),
+            Shape::Text { .. } => json!("text"),
+            Shape::Number { .. } => json!(1),
+            Shape::Flag => json!(true),
+            Shape::Call => json!("00112233445566778899aabbccddeeff"),
+        };
+        input.insert(parameter.name.to_owned(), value);
+    }
+    Json::Object(input)
+}
+
+#[test]
+fn every_declaration_is_sound() {
+    let mut names = Vec::new();
+    for declaration in CATALOGUE {
+        let id = declaration.id();
+        names.push(id.clone());
+        assert!(!declaration.effects.is_empty(), "{id}: a call with no effect is blocked");
+        assert!(!declaration.examples.is_empty(), "{id}: no example");
+        for (_, source) in declaration.effects.iter().flat_map(|effect| effect.fields) {
+            if let Source::Parameter(name) | Source::LengthOf(name) = source {
+                assert!(declaration.parameters.iter().any(|p| p.name == *name), "{id}: {name}");
+            }
+        }
+        let input = declaration.accept(&full(declaration.name)).unwrap();
+        let effects = declaration.lower(&input).unwrap();
+        assert_eq!(effects.len(), declaration.effects.len(), "{id}");
+        for example in declaration.examples {
+            let input: Json = serde_json::from_str(example.input).unwrap();
+            assert!(declaration.accept(&input).is_ok(), "{id}: {}", example.title);
+            let known = example.ends == "ok"
+                || declaration.failures.iter().any(|failure| failure.code == example.ends);
+            assert!(known, "{id}: {} is no failure of it", example.ends);
+        }
+    }
+    let mut sorted = names.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(names, sorted, "the catalogue is sorted, and nothing is there twice");
+}
+
+#[test]
+fn a_move_is_a_read_a_delete_and_a_write() {
+    let declaration = find("filesystem.move@1").unwrap();
+    let input = declaration.accept(&json!({"from": "a", "to": "/workspace/../b"})).unwrap();
+    let shown: Vec<String> =
+        declaration.lower(&input).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["read /workspace/a", "delete /workspace/a", "write /b bytes=16777216"]);
+}
+
+#[test]
+fn what_is_not_declared_is_refused_with_what_to_do() {
+    let read = find("filesystem.read").unwrap();
+    let check = |input: Json| read.accept(&input).unwrap_err();
+    assert_eq!(check(json!([])), InputError::NotAnObject);
+    assert!(matches!(check(json!({})), InputError::Missing { name: "path", .. }));
+    assert!(matches!(check(json!({"path": "a", "follow": true})), InputError::Unknown(..)));
+    for path in [json!(""), json!("a\u{0}b"), json!("../../.."), json!(7), json!("x".repeat(300))] {
+        assert!(matches!(check(json!({"path": path})), InputError::Shape { name: "path", .. }));
+    }
+    for length in [json!(-1), json!(1.5), json!("1"), json!(16_777_217)] {
+        let error = check(json!({"path": "a", "length": length}));
+        assert!(matches!(error, InputError::Shape { name: "length", .. }));
+    }
+    assert!(find("filesystem.read@2").is_none());
+}
+
+/// docs/capabilities.md is what the declarations say; with `--ignored` it is written anew.
+#[test]
+fn the_documentation_is_generated() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/capabilities.md");
+    let text = document::markdown(CATALOGUE);
+    let new = path.with_extension("md.new");
+    let same = std::fs::read_to_string(&path).is_ok_and(|old| old == text);
+    if !same {
+        std::fs::write(&new, &text).unwrap();
+    }
+    assert!(same, "docs/capabilities.md is stale; move {} over it", new.display());
+}
+
+#[test]
+fn schemas_close_their_objects() {
+    for declaration in CATALOGUE {
+        let schema = document::schema(declaration);
+        assert_eq!(schema.get("additionalProperties"), Some(&json!(false)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_as_a_path_lowers_or_is_refused(path in ".{0,60}") {
+        let write = find("filesystem.write").unwrap();
+        if let Ok(input) = write.accept(&json!({"path": path, "content": "x"})) {
+            prop_assert_eq!(write.lower(&input).unwrap().len(), 1);
+        }
+    }
+}
