@@ -8,4 +8,5 @@ pub mod effect;
 pub mod limits;
 pub mod meta;
 pub mod path;
+pub mod perform;
 pub mod uids;

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the one room for it; every block argues its case")]
 
 pub mod block;
+pub mod cage;
 pub mod confine;
 pub mod device_mapper;
 pub mod ext4;

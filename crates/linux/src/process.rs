@@ -35,14 +35,7 @@ pub fn spawn<E: std::fmt::Display>(
     become_other: impl FnOnce() -> Result<Infallible, E>,
     report: impl FnOnce(&E),
 ) -> Result<Pid, KernelError> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    if threads != 1 {
-        return Err(KernelError::new(
-            "fork",
-            format!("{threads} threads"),
-            rustix::io::Errno::INVAL,
-        ));
-    }
+    require_one_thread()?;
     // SAFETY: the process has exactly one thread (checked above), so the child's copy of the
     // address space holds no lock that another thread owns and may run any code.
     let pid = unsafe { libc::fork() };
@@ -61,8 +54,20 @@ pub fn spawn<E: std::fmt::Display>(
     }
 }
 
+/// Refuses to go on with a second thread, whose locks would stay taken in a child for ever.
+///
+/// # Errors
+/// `EINVAL`.
+pub(crate) fn require_one_thread() -> Result<(), KernelError> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads == 1 {
+        return Ok(());
+    }
+    Err(KernelError::new("fork", format!("{threads} threads"), rustix::io::Errno::INVAL))
+}
+
 /// Ends the calling process at once, without destructors: what a failed child does.
-fn leave(code: i32) -> ! {
+pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: _exit takes any integer and touches no memory of ours.
     unsafe { libc::_exit(code) }
 }

@@ -10,7 +10,7 @@ use tests::Image;
 /// Every ELF file of the release image.
 const PROGRAMS: &[&str] = &["usr/bin/net", "usr/sbin/init"];
 /// Every directory that stands at the top.
-const TOP: &[&str] = &["data", "dev", "ledger", "proc", "run", "state", "sys", "usr"];
+const TOP: &[&str] = &["data", "dev", "etc", "ledger", "proc", "run", "state", "sys", "usr"];
 
 fn unpacked(image: &Image, name: &str) -> Result<PathBuf> {
     let folder = tests::root().join(format!("build/tests/{name}"));

@@ -1,0 +1,159 @@
+//! What pdp and audit say to a performer, and it to them: a *spec* of a decided call, the *ticket*
+//! that releases it, its *outcome*.
+
+use crate::effect::Effect;
+use serde::{Deserialize, Serialize};
+
+/// Version of the messages below; the first element of every frame.
+pub const VERSION: u16 = 1;
+
+/// Number of a call.
+pub type CallId = [u8; 16];
+
+/// From pdp to the forker, with two descriptors: the sealed input and the pipe for the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The call.
+    pub call: CallId,
+    /// `category.verb@version`.
+    pub capability: String,
+    /// Whose files.
+    pub agent: AgentPlace,
+    /// What was decided, to which the cage is cut.
+    pub effects: Vec<Effect>,
+    /// SHA-256 of the input, which travels as a sealed memfd.
+    pub input: [u8; 32],
+    /// What the call may use.
+    pub limits: Limits,
+}
+
+/// An agent's place on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentPlace {
+    /// Name of its directory: lower-case letters, digits, `-`, at most 32 bytes.
+    pub name: String,
+    /// Owner of its files on the disk.
+    pub disk_uid: u32,
+}
+
+/// Bounds of one cage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// memory.max of its cgroup.
+    pub memory_bytes: u64,
+    /// pids.max of its cgroup.
+    pub tasks: u64,
+    /// cpu.max of its cgroup: microseconds in each 100,000.
+    pub cpu_us: u64,
+    /// Time from its ticket to its end.
+    pub wall_ms: u64,
+}
+
+/// From audit to a performer, once the decision is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ticket {
+    /// The call.
+    pub call: CallId,
+    /// Number of the record that holds the decision.
+    pub sequence: u64,
+    /// SHA-256 of the spec's frame.
+    pub spec: [u8; 32],
+    /// The last moment to begin, in milliseconds of boot time.
+    pub deadline_ms: u64,
+    /// Which start of audit sent it; another epoch voids it.
+    pub epoch: u64,
+}
+
+/// From audit to a performer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromAudit {
+    /// From now on tickets of this epoch count, and unused ones of any other are void.
+    Epoch(u64),
+    /// Perform this.
+    Ticket(Ticket),
+}
+
+/// From a performer to audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToAudit {
+    /// The call began.
+    Started {
+        /// The call.
+        call: CallId,
+    },
+    /// The call ended.
+    Ended {
+        /// The call.
+        call: CallId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A ticket or spec was not acted on.
+    Refused {
+        /// The call.
+        call: CallId,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+/// Why a performer did not act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// No spec of this call is here.
+    NoSpec,
+    /// The ticket is for another spec.
+    OtherDigest,
+    /// The ticket was used.
+    Used,
+    /// Its deadline is over.
+    Late,
+    /// It is of another epoch of audit.
+    OtherEpoch,
+    /// The spec is not one that can be performed.
+    BadSpec,
+    /// The cage could not be built with all five rings.
+    NoCage,
+    /// Too many calls are under way.
+    Busy,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// `ok`, a failure that the capability declares, or one of every call: `killed`,
+    /// `out_of_memory`, `late`, `crashed`.
+    pub code: String,
+    /// Highest memory use of the cage.
+    pub memory_peak_bytes: u64,
+    /// Processor time of the cage.
+    pub cpu_us: u64,
+    /// Packets that the cage tried to send or receive, all of them dropped.
+    pub dropped_packets: u64,
+}
+
+/// From the forker to a worker in its cage, with the input, the answer's pipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    /// The call.
+    pub call: CallId,
+    /// `category.verb@version`.
+    pub capability: String,
+}
+
+/// From a worker to the forker: the code it ends with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// `ok` or a failure that the capability declares.
+    pub code: String,
+}

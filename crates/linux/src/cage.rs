@@ -1,0 +1,206 @@
+//! What a cage is made with: a child in namespaces of its own, born inside its cgroup (clone3(2)),
+//! its id maps (user_namespaces(7)), its idmapped view of a directory (mount_setattr(2)), and
+//! stepping into namespaces and back (setns(2)).
+
+use crate::{KernelError, last_errno};
+use rustix::process::Pid;
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use std::convert::Infallible;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWCGROUP;
+const NEW_TIME: u64 = 0x80;
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+const PIDFD: u64 = 0x1000;
+
+/// `struct clone_args` of linux/sched.h, version 2 (88 bytes).
+#[repr(C)]
+#[derive(Debug, Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// A child in a cage's namespaces.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id, seen from outside.
+    pub pid: Pid,
+    /// A file that becomes readable when it ends, and names it for ever.
+    pub pidfd: OwnedFd,
+}
+
+/// Forks a child into all eight namespaces and the cgroup behind `cgroup`; the child runs `inside`,
+/// which only ever returns to report why it failed.
+///
+/// # Errors
+/// The kernel's refusal, or `EINVAL` with a second thread, whose locks the child would inherit.
+pub fn spawn_in_namespaces<E: std::fmt::Display>(
+    cgroup: BorrowedFd<'_>,
+    inside: impl FnOnce() -> Result<Infallible, E>,
+    report: impl FnOnce(&E),
+) -> Result<Child, KernelError> {
+    crate::process::require_one_thread()?;
+    let mut pidfd: i32 = -1;
+    let mut arguments = CloneArguments {
+        flags: u64::from(NAMESPACES.cast_unsigned()) | NEW_TIME | INTO_CGROUP | PIDFD,
+        pidfd: u64::try_from((&raw mut pidfd).addr()).unwrap_or(0),
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        cgroup: u64::from(cgroup.as_raw_fd().cast_unsigned()),
+        ..CloneArguments::default()
+    };
+    let size = size_of::<CloneArguments>();
+    // SAFETY: 1. `arguments` is the kernel's structure, initialised, and outlives the call. 2. Its
+    // only pointer is to `pidfd`, which outlives the call. 3. Without CLONE_VM and with stack 0 the
+    // child continues on a copy of this stack, like fork; the process has one thread, so the copy
+    // holds no foreign lock.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
+    if pid < 0 {
+        return Err(KernelError::new("clone3", "cage", last_errno()));
+    }
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        match inside() {
+            Ok(never) => match never {},
+            Err(error) => {
+                report(&error);
+                crate::process::leave(127)
+            }
+        }
+    };
+    // SAFETY: the kernel stored a new descriptor, which nobody else knows.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Child { pid, pidfd })
+}
+
+/// Writes the id maps of a child's user namespace: `inside` there is `outside` here, one id each.
+///
+/// # Errors
+/// The kernel's refusal; maps are written once in a namespace's life.
+pub fn map_ids(pid: Pid, inside: u32, outside: u32) -> Result<(), KernelError> {
+    let folder = format!("/proc/{}", pid.as_raw_nonzero());
+    let map = format!("{inside} {outside} 1\n");
+    for (file, content) in [("setgroups", "deny"), ("gid_map", &map), ("uid_map", &map)] {
+        std::fs::write(format!("{folder}/{file}"), content).map_err(|error| {
+            let errno = rustix::io::Errno::from_io_error(&error);
+            KernelError::new(
+                "write",
+                format!("{file} `{}`", content.trim()),
+                errno.unwrap_or(rustix::io::Errno::IO),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// A detached copy of the mount at `directory` in which owner `from` on the disk is `to`, and which
+/// allows neither set-user-id programs nor devices, nor executing anything.
+///
+/// `users` is a user namespace whose map is `from to 1` (made by [`id_map_namespace`]).
+///
+/// # Errors
+/// The kernel's refusal: a file system that knows no idmapped mounts.
+pub fn idmapped(directory: &str, users: BorrowedFd<'_>) -> Result<OwnedFd, KernelError> {
+    use rustix::mount::{OpenTreeFlags, open_tree};
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(rustix::fs::CWD, directory, flags)
+        .map_err(|errno| KernelError::new("open_tree", directory, errno))?;
+    let mut attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP
+            | libc::MOUNT_ATTR_NOSUID
+            | libc::MOUNT_ATTR_NODEV
+            | libc::MOUNT_ATTR_NOEXEC
+            | libc::MOUNT_ATTR_NOSYMFOLLOW,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(users.as_raw_fd().cast_unsigned()),
+    };
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: 1. `tree` and `users` are open. 2. The path is an empty C string, used with
+    // AT_EMPTY_PATH. 3. `attributes` is the kernel's structure of `size` bytes and outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw mut attributes,
+            size,
+        )
+    };
+    if result < 0 {
+        Err(KernelError::new("mount_setattr", directory, last_errno()))
+    } else {
+        Ok(tree)
+    }
+}
+
+/// A user namespace that maps `inside` to `outside` and nothing else, held by its file alone.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn id_map_namespace(inside: u32, outside: u32) -> Result<OwnedFd, KernelError> {
+    crate::process::require_one_thread()?;
+    let mut arguments = CloneArguments {
+        flags: u64::from(libc::CLONE_NEWUSER.cast_unsigned()),
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        ..CloneArguments::default()
+    };
+    let size = size_of::<CloneArguments>();
+    // SAFETY: as in `spawn_in_namespaces`; this one stores no pidfd.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
+    if pid < 0 {
+        return Err(KernelError::new("clone3", "id map", last_errno()));
+    }
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        // the child is only there so that its namespace can be opened; it waits to be killed
+        loop {
+            std::thread::park();
+        }
+    };
+    let mapped = map_ids(pid, inside, outside);
+    let namespace = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+    let file = File::open(&namespace);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok();
+    mapped?;
+    file.map(OwnedFd::from)
+        .map_err(|_gone| KernelError::new("open", namespace, rustix::io::Errno::NOENT))
+}
+
+/// Runs `work` inside namespaces of the process behind `pidfd`, then comes back.
+///
+/// `home` is a pidfd of the calling process itself, taken before. When coming back fails the process
+/// ends at once: it must not go on in a cage's namespaces.
+///
+/// # Errors
+/// The kernel's refusal to enter, or what `work` returned.
+pub fn inside<T>(
+    pidfd: BorrowedFd<'_>,
+    home: BorrowedFd<'_>,
+    namespaces: ThreadNameSpaceType,
+    work: impl FnOnce() -> Result<T, KernelError>,
+) -> Result<T, KernelError> {
+    move_into_thread_name_spaces(pidfd.as_fd(), namespaces)
+        .map_err(|errno| KernelError::new("setns", "into the cage", errno))?;
+    let outcome = work();
+    if move_into_thread_name_spaces(home.as_fd(), namespaces).is_err() {
+        crate::process::leave(70);
+    }
+    outcome
+}
