@@ -57,8 +57,8 @@ def assemble(arch, built_kernel, binaries, work):
     tree = work / "tree"
     for name in MOUNT_POINTS:
         (tree / name).mkdir(parents=True)
-    for package, place in programs.PROGRAMS.items():
-        copy(binaries / package, tree / place, 0o755)
+    for (_, program), place in programs.PROGRAMS.items():
+        copy(binaries / program, tree / place, 0o755)
     facts = tree / "usr/lib/kruxos"
     write(facts / "kernel-config.sha256", built_kernel.digest + "\n")
     write(facts / "built", built_at() + "\n")
@@ -77,9 +77,10 @@ def assemble(arch, built_kernel, binaries, work):
 
 def add_tests(binaries, tree):
     """What only a test image holds."""
-    for package, place in programs.TEST_PROGRAMS.items():
-        copy(binaries / package, tree / place, 0o755)
+    for (package, program), place in programs.TEST_PROGRAMS.items():
+        copy(binaries / program, tree / place, 0o755)
         copy(ROOT / f"tests/{package}/{package}.toml", tree / f"usr/lib/kruxos/services/{package}.toml")
+    copy(ROOT / "tests/probe/edges.toml", tree / "usr/lib/kruxos/edges.toml")
 
 
 def name(arch, test=False):

@@ -8,10 +8,15 @@ import subprocess
 from .places import ROOT, cache
 from .progress import Refused, stage
 
-# package -> where its program stands in the image
-PROGRAMS = {"init": "usr/sbin/init", "net": "usr/bin/net"}
+# (package, program): where the program stands in the image
+PROGRAMS = {
+    ("init", "init"): "usr/sbin/init",
+    ("net", "net"): "usr/bin/net",
+    ("sandbox", "forker"): "usr/bin/forker",
+    ("sandbox", "worker"): "usr/bin/worker",
+}
 # what a test image holds besides; every other file of it is the release image's
-TEST_PROGRAMS = {"probe": "usr/lib/kruxos-test/probe"}
+TEST_PROGRAMS = {("probe", "probe"): "usr/lib/kruxos-test/probe"}
 
 
 def cargo():
@@ -31,7 +36,7 @@ def build(arch, target_dir=None, test=False):
     remap = [f"--remap-path-prefix={ROOT}=/kruxos", f"--remap-path-prefix={home}=/cargo"]
     config = f"target.{triple}.rustflags={remap!r}".replace("'", '"')
     words = [cargo(), "build", "--release", "--locked", "--target", triple, "--config", config]
-    for package in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}:
+    for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}:
         words += ["--package", package]
     with stage(f"programs {arch}"):
         done = subprocess.run(words, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": os.fspath(target)},

@@ -2,7 +2,6 @@
 
 use crate::console;
 use crate::error::BootError;
-use rustix::time::{ClockId, clock_gettime};
 
 /// Where the finished timeline lies, as one JSON object.
 const FILE: &str = "/run/kruxos/boot.json";
@@ -22,9 +21,7 @@ struct Stage {
 
 /// Microseconds since the kernel's start, time asleep included (CLOCK_BOOTTIME).
 pub(crate) fn boot_us() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000
+    linux::clock::boot_us()
 }
 
 /// Milliseconds since the kernel's start.

@@ -74,6 +74,12 @@ impl Channel {
         Self(socket)
     }
 
+    /// Gives the socket back.
+    #[must_use]
+    pub fn into_socket(self) -> OwnedFd {
+        self.0
+    }
+
     /// Makes a new pair; `nonblocking` ends answer [`ChannelError::WouldBlock`] and never wait.
     ///
     /// # Errors
@@ -150,6 +156,12 @@ impl AsFd for Channel {
 }
 
 impl Frame {
+    /// The message as it was sent: what a digest of it is taken over.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Reads the message; `expected` says how many descriptors it speaks of.
     ///
     /// # Errors

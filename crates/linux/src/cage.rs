@@ -4,7 +4,7 @@
 
 use crate::{KernelError, last_errno};
 use rustix::process::Pid;
-use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -183,24 +183,82 @@ pub fn id_map_namespace(inside: u32, outside: u32) -> Result<OwnedFd, KernelErro
         .map_err(|_gone| KernelError::new("open", namespace, rustix::io::Errno::NOENT))
 }
 
-/// Runs `work` inside namespaces of the process behind `pidfd`, then comes back.
-///
-/// `home` is a pidfd of the calling process itself, taken before. When coming back fails the process
-/// ends at once: it must not go on in a cage's namespaces.
-///
-/// # Errors
-/// The kernel's refusal to enter, or what `work` returned.
-pub fn inside<T>(
-    pidfd: BorrowedFd<'_>,
-    home: BorrowedFd<'_>,
-    namespaces: ThreadNameSpaceType,
-    work: impl FnOnce() -> Result<T, KernelError>,
-) -> Result<T, KernelError> {
-    move_into_thread_name_spaces(pidfd.as_fd(), namespaces)
-        .map_err(|errno| KernelError::new("setns", "into the cage", errno))?;
-    let outcome = work();
-    if move_into_thread_name_spaces(home.as_fd(), namespaces).is_err() {
-        crate::process::leave(70);
+/// A namespace, held open by its file: it can be entered after its processes are gone.
+#[derive(Debug)]
+pub struct Namespace {
+    file: OwnedFd,
+    kind: LinkNameSpaceType,
+}
+
+impl Namespace {
+    /// Opens a namespace of the process `pid`, or of the caller.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or a process that is gone.
+    pub fn of(pid: Option<Pid>, kind: LinkNameSpaceType) -> Result<Self, KernelError> {
+        let process = pid.map_or("thread-self".to_owned(), |p| p.as_raw_nonzero().to_string());
+        let name = if kind == LinkNameSpaceType::Mount { "mnt" } else { "net" };
+        let path = format!("/proc/{process}/ns/{name}");
+        match File::open(&path) {
+            Ok(file) => Ok(Self { file: file.into(), kind }),
+            Err(error) => {
+                let errno = rustix::io::Errno::from_io_error(&error);
+                Err(KernelError::new("open", path, errno.unwrap_or(rustix::io::Errno::IO)))
+            }
+        }
     }
-    outcome
+
+    /// Whether both files name one namespace.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let number =
+            |namespace: &Self| rustix::fs::fstat(&namespace.file).map(|s| (s.st_dev, s.st_ino));
+        match (number(self), number(other)) {
+            (Ok(one), Ok(two)) => one == two,
+            // what cannot be told apart is taken for the same, which every caller refuses
+            _ => true,
+        }
+    }
+
+    /// Makes a new network namespace and goes into it for good.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn enter_new_network() -> Result<(), KernelError> {
+        // SAFETY: one integer; of all namespaces a new network one takes nothing from open files,
+        // memory or signals of this process.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
+            Ok(())
+        } else {
+            Err(KernelError::new("unshare", "network", last_errno()))
+        }
+    }
+
+    /// Goes into this namespace for good.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn enter(&self) -> Result<(), KernelError> {
+        move_into_link_name_space(self.file.as_fd(), Some(self.kind))
+            .map_err(|errno| KernelError::new("setns", "for good", errno))
+    }
+
+    /// Runs `work` inside this namespace, then comes back to `home`, the caller's own of this kind.
+    /// When coming back fails the process ends at once: it must not go on in a cage.
+    ///
+    /// # Errors
+    /// The kernel's refusal to enter, or what `work` returned.
+    pub fn inside<T>(
+        &self,
+        home: &Self,
+        work: impl FnOnce() -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        move_into_link_name_space(self.file.as_fd(), Some(self.kind))
+            .map_err(|errno| KernelError::new("setns", "into the cage", errno))?;
+        let outcome = work();
+        if move_into_link_name_space(home.file.as_fd(), Some(home.kind)).is_err() {
+            crate::process::leave(70);
+        }
+        outcome
+    }
 }

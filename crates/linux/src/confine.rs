@@ -3,11 +3,12 @@
 
 use crate::{KernelError, last_errno};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
+    PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::os::fd::OwnedFd;
 
 /// The Landlock interface that a KruxOS kernel offers: version 6 (Linux 6.12), with scopes.
 const LANDLOCK_ABI: ABI = ABI::V6;
@@ -27,6 +28,8 @@ pub fn capability(name: &str) -> Option<CapabilitySet> {
         "net_raw" => CapabilitySet::NET_RAW,
         "ipc_lock" => CapabilitySet::IPC_LOCK,
         "sys_admin" => CapabilitySet::SYS_ADMIN,
+        "sys_chroot" => CapabilitySet::SYS_CHROOT,
+        "sys_ptrace" => CapabilitySet::SYS_PTRACE,
         "sys_time" => CapabilitySet::SYS_TIME,
         _ => return None,
     })
@@ -39,17 +42,7 @@ pub fn capability(name: &str) -> Option<CapabilitySet> {
 /// The step that the kernel refused.
 pub fn become_user(uid: u32, kept: CapabilitySet) -> Result<(), KernelError> {
     let failed = |step: &'static str| move |errno| KernelError::new(step, uid, errno);
-    let every = CapabilitySet::all();
-    for number in 0..64_u64 {
-        let one = CapabilitySet::from_bits_retain(1 << number);
-        if every.contains(one) && !kept.contains(one) {
-            match rustix::thread::remove_capability_from_bounding_set(one) {
-                // a number beyond the kernel's last capability is as good as dropped
-                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-                Err(errno) => return Err(failed("PR_CAPBSET_DROP")(errno)),
-            }
-        }
-    }
+    drop_from_bounding_set(kept)?;
     rustix::thread::set_keep_capabilities(true).map_err(failed("PR_SET_KEEPCAPS"))?;
     set_groups(uid)?;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
@@ -67,6 +60,10 @@ fn set_groups(uid: u32) -> Result<(), KernelError> {
     if unsafe { libc::setgroups(0, std::ptr::null()) } != 0 {
         return Err(KernelError::new("setgroups", uid, last_errno()));
     }
+    set_ids(uid)
+}
+
+fn set_ids(uid: u32) -> Result<(), KernelError> {
     // SAFETY: three integers.
     if unsafe { libc::setresgid(uid, uid, uid) } != 0 {
         return Err(KernelError::new("setresgid", uid, last_errno()));
@@ -78,21 +75,33 @@ fn set_groups(uid: u32) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// What a service may do with the file system and with TCP ports; everything else is denied.
-#[derive(Debug, Default, Clone)]
+/// What may be done beneath one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Read files and list directories.
+    Read,
+    /// Everything but executing.
+    Own,
+    /// Execute, and read what is executed.
+    Execute,
+    /// Make, write and replace files and directories; link and rename into it.
+    Make,
+    /// Make and remove names, and rename between places that have this. Landlock lets nothing move
+    /// to where more could be done with it, so both places must have the same, and none may write.
+    Rename,
+}
+
+/// What a process may do with files and with TCP ports; everything else is denied.
+#[derive(Debug, Default)]
 pub struct Reach {
-    /// Directories and files that may be read.
-    pub read: Vec<String>,
-    /// Directories and files that may be read, written, made and removed.
-    pub write: Vec<String>,
-    /// Programs that may be executed.
-    pub execute: Vec<String>,
+    /// Paths and what may be done beneath them.
+    pub files: Vec<(String, Rights)>,
+    /// Open files that may be executed, for a program that no path leads to.
+    pub programs: Vec<OwnedFd>,
     /// TCP ports that may be bound.
     pub bind_tcp: Vec<u16>,
     /// TCP ports that may be connected to.
     pub connect_tcp: Vec<u16>,
-    /// Leaves files alone, for a process that must mount: a domain that handles files forbids it.
-    pub mounts: bool,
 }
 
 /// Why a Landlock domain could not be entered.
@@ -119,31 +128,23 @@ pub enum LandlockError {
 /// # Errors
 /// [`LandlockError`]; the process is then to end, since it may be half confined.
 pub fn landlock(reach: &Reach) -> Result<(), LandlockError> {
-    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-    if !reach.mounts {
-        ruleset = ruleset.handle_access(AccessFs::from_all(LANDLOCK_ABI))?;
-    }
-    let mut created = ruleset
+    let mut created = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
         .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
         .scope(Scope::from_all(LANDLOCK_ABI))?
         .create()?
         .set_compatibility(CompatLevel::HardRequirement);
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    if !reach.mounts {
-        let lists = [
-            (&reach.read, read),
-            (&reach.write, AccessFs::from_all(LANDLOCK_ABI) & !AccessFs::Execute),
-            (&reach.execute, AccessFs::Execute | AccessFs::ReadFile),
-        ];
-        for (paths, access) in lists {
-            for path in paths {
-                let fd = PathFd::new(path)
-                    .map_err(|source| LandlockError::Path { path: path.clone(), source })?;
-                let file = std::path::Path::new(path).is_file();
-                let access = if file { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
-                created = created.add_rule(PathBeneath::new(fd, access))?;
-            }
-        }
+    for (path, rights) in &reach.files {
+        let fd = PathFd::new(path)
+            .map_err(|source| LandlockError::Path { path: path.clone(), source })?;
+        let file = std::path::Path::new(path).is_file();
+        let access = access(*rights);
+        let access = if file { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
+        created = created.add_rule(PathBeneath::new(fd, access))?;
+    }
+    for program in &reach.programs {
+        created = created.add_rule(PathBeneath::new(program, access(Rights::Execute)))?;
     }
     for port in &reach.bind_tcp {
         created = created.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
@@ -157,6 +158,67 @@ pub fn landlock(reach: &Reach) -> Result<(), LandlockError> {
     } else {
         Err(LandlockError::Partial)
     }
+}
+
+fn access(rights: Rights) -> BitFlags<AccessFs> {
+    match rights {
+        Rights::Read => AccessFs::ReadFile | AccessFs::ReadDir,
+        Rights::Own => AccessFs::from_all(LANDLOCK_ABI) & !AccessFs::Execute,
+        Rights::Execute => AccessFs::Execute | AccessFs::ReadFile,
+        Rights::Make => {
+            AccessFs::WriteFile
+                | AccessFs::Truncate
+                | AccessFs::MakeReg
+                | AccessFs::MakeDir
+                | AccessFs::RemoveFile
+                | AccessFs::Refer
+        }
+        Rights::Rename => {
+            AccessFs::MakeReg
+                | AccessFs::MakeDir
+                | AccessFs::MakeSym
+                | AccessFs::RemoveFile
+                | AccessFs::RemoveDir
+                | AccessFs::Refer
+        }
+    }
+}
+
+/// Becomes `uid`:`uid` of the caller's own user namespace, in which nothing else is mapped; the
+/// capabilities that it has there stay until [`drop_capabilities`].
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn enter_user(uid: u32) -> Result<(), KernelError> {
+    set_ids(uid)
+}
+
+/// Gives up every capability in every set, for ever.
+///
+/// # Errors
+/// The step that the kernel refused.
+pub fn drop_capabilities() -> Result<(), KernelError> {
+    let failed =
+        |step: &'static str| move |errno| KernelError::new(step, "every capability", errno);
+    drop_from_bounding_set(CapabilitySet::empty())?;
+    rustix::thread::clear_ambient_capability_set().map_err(failed("PR_CAP_AMBIENT"))?;
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets).map_err(failed("capset"))
+}
+
+fn drop_from_bounding_set(kept: CapabilitySet) -> Result<(), KernelError> {
+    for number in 0..64_u64 {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if CapabilitySet::all().contains(one) && !kept.contains(one) {
+            match rustix::thread::remove_capability_from_bounding_set(one) {
+                // a number beyond the kernel's last capability is as good as dropped
+                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Err(errno) => return Err(KernelError::new("PR_CAPBSET_DROP", number, errno)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sets a resource limit, soft and hard alike (setrlimit(2)).

@@ -8,6 +8,7 @@
 
 pub mod block;
 pub mod cage;
+pub mod clock;
 pub mod confine;
 pub mod device_mapper;
 pub mod ext4;

@@ -101,7 +101,7 @@ pub struct Counter {
 /// # Errors
 /// The kernel's refusal.
 pub fn open() -> Result<OwnedFd, KernelError> {
-    netlink::open(NETFILTER)
+    netlink::open(Some(NETFILTER))
 }
 
 /// Puts `table` in place of whatever had its name, in one transaction.

@@ -98,12 +98,12 @@ impl Attributes {
     }
 }
 
-/// Opens a netlink socket of `protocol` in the network namespace of the caller.
+/// Opens a netlink socket of `protocol` (none is NETLINK_ROUTE) in the network namespace of the caller.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn open(protocol: Protocol) -> Result<OwnedFd, KernelError> {
-    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
+pub fn open(protocol: Option<Protocol>) -> Result<OwnedFd, KernelError> {
+    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
         .map_err(|errno| KernelError::new("socket", "netlink", errno))
 }
 

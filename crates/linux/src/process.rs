@@ -86,6 +86,29 @@ pub fn execute(program: &CStr, arguments: &[CString]) -> Result<Infallible, Kern
     Err(KernelError::new("execve", program.to_string_lossy(), last_errno()))
 }
 
+/// Becomes the program that is open at descriptor `number`, with one argument and no environment
+/// (execveat(2)); no path is looked up.
+///
+/// # Errors
+/// Returns only when the kernel refused.
+pub fn execute_open(number: RawFd, name: &CStr) -> Result<Infallible, KernelError> {
+    let arguments: [*const libc::c_char; 2] = [name.as_ptr(), std::ptr::null()];
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    // SAFETY: 1. The path is an empty C string, used with AT_EMPTY_PATH. 2. `name` is NUL-terminated
+    // and outlives the call. 3. Both arrays end with a null pointer.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            number,
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(KernelError::new("execveat", number, last_errno()))
+}
+
 /// Takes over an inherited descriptor by its number, once, at the start of a program.
 ///
 /// # Errors

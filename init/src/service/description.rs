@@ -20,6 +20,9 @@ pub(crate) struct Description {
     pub(crate) uid: u32,
     /// Capabilities that it keeps, as capabilities(7) names them, lower case, without `cap_`.
     pub(crate) capabilities: Vec<String>,
+    /// A cgroup below the root that it may make others in; emptied before each start.
+    #[serde(default)]
+    pub(crate) delegated_cgroup: Option<String>,
     /// Services that must be ready before this one is told to start.
     pub(crate) after: Vec<String>,
     /// Time from its start to its `Ready`, in milliseconds.
@@ -42,7 +45,8 @@ pub(crate) struct Description {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Files {
-    /// It mounts, which a Landlock domain that handles files forbids; files are then left alone.
+    /// It mounts, so it enters no Landlock domain: one that handles files forbids mounting, and any
+    /// other forbids its children to rename between directories (docs/decisions/0005).
     pub(crate) mounts: bool,
     pub(crate) read: Vec<String>,
     pub(crate) write: Vec<String>,

@@ -5,7 +5,7 @@ use crate::console;
 use crate::error::{BootError, While};
 use channel::Channel;
 use contract::control::CONTROL_FD;
-use linux::confine::{self, Reach};
+use linux::confine::{self, Reach, Rights};
 use linux::seccomp::Filter;
 use linux::{process, signal};
 use rustix::net::SocketFlags;
@@ -18,20 +18,24 @@ use std::os::fd::OwnedFd;
 
 /// The cgroup under which every service has its own.
 const CGROUPS: &str = "/sys/fs/cgroup/services";
+/// Every controller of ring two.
+const CONTROLLERS: &str = "+cpu +io +memory +pids";
 
 /// Makes the cgroups that services and cages live in, with every controller of ring two.
 pub(super) fn prepare_cgroups() -> Result<(), BootError> {
     let control = "/sys/fs/cgroup/cgroup.subtree_control";
-    let every = "+cpu +io +memory +pids";
-    std::fs::write(control, every).during("write", control)?;
+    std::fs::write(control, CONTROLLERS).during("write", control)?;
     std::fs::create_dir_all(CGROUPS).during("make cgroup", CGROUPS)?;
     let control = format!("{CGROUPS}/cgroup.subtree_control");
-    std::fs::write(&control, every).during("write", &control)
+    std::fs::write(&control, CONTROLLERS).during("write", &control)
 }
 
 /// Starts the service; returns its process and init's end of its control socket.
 pub(super) fn start(service: &Description) -> Result<(Pid, Channel), BootError> {
     let cgroup = make_cgroup(service)?;
+    if let Some(name) = &service.delegated_cgroup {
+        delegate_cgroup(name, service.uid)?;
+    }
     let (ours, theirs) =
         Channel::pair(SocketFlags::empty()).during("make control socket", &service.name)?;
     rustix::io::ioctl_fionbio(&ours, true).during("make control socket", &service.name)?;
@@ -58,6 +62,38 @@ fn make_cgroup(service: &Description) -> Result<String, BootError> {
     Ok(path)
 }
 
+/// Gives a service a cgroup of its own to make others in. What an earlier run left there is killed
+/// first: nothing of it may act beside the new one.
+fn delegate_cgroup(name: &str, uid: u32) -> Result<(), BootError> {
+    let path = format!("/sys/fs/cgroup/{name}");
+    std::fs::create_dir_all(&path).during("make cgroup", &path)?;
+    std::fs::write(format!("{path}/cgroup.kill"), "1").during("empty cgroup", &path)?;
+    for left in std::fs::read_dir(&path).during("list", &path)?.flatten() {
+        if left.path().is_dir() {
+            remove_cgroup(&left.path())?;
+        }
+    }
+    let control = format!("{path}/cgroup.subtree_control");
+    std::fs::write(&control, CONTROLLERS).during("write", &control)?;
+    for file in ["", "/cgroup.procs", "/cgroup.subtree_control"] {
+        let file = format!("{path}{file}");
+        std::os::unix::fs::chown(&file, Some(uid), Some(uid)).during("chown", &file)?;
+    }
+    Ok(())
+}
+
+/// Removes a killed cgroup; its last processes may take a moment to be gone.
+fn remove_cgroup(path: &std::path::Path) -> Result<(), BootError> {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        if std::fs::remove_dir(path).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(BootError::new("remove cgroup", path.display(), "its processes do not end"))
+}
+
 /// In the child: gives everything up, step by step, and executes the program.
 fn become_service(
     service: &Description,
@@ -81,7 +117,9 @@ fn become_service(
     confine::limit(Resource::Nofile, service.limits.open_files_max)?;
     confine::limit(Resource::Core, 0)?;
     confine::no_new_privileges()?;
-    confine::landlock(&reach(service)).during("confine", &service.name)?;
+    if !service.files.mounts {
+        confine::landlock(&reach(service)).during("confine", &service.name)?;
+    }
     confine::become_user(service.uid, kept)?;
     filter.install().during("confine", &service.name)?;
     Ok(process::execute(&program, std::slice::from_ref(&program))?)
@@ -97,12 +135,16 @@ fn capabilities(service: &Description) -> Result<CapabilitySet, BootError> {
 }
 
 fn reach(service: &Description) -> Reach {
+    let each = |paths: &[String], rights| -> Vec<(String, Rights)> {
+        paths.iter().map(|path| (path.clone(), rights)).collect()
+    };
+    let mut files = each(std::slice::from_ref(&service.program), Rights::Execute);
+    files.extend(each(&service.files.read, Rights::Read));
+    files.extend(each(&service.files.write, Rights::Own));
     Reach {
-        read: service.files.read.clone(),
-        write: service.files.write.clone(),
-        execute: vec![service.program.clone()],
+        files,
+        programs: Vec::new(),
         bind_tcp: service.tcp.bind.clone(),
         connect_tcp: service.tcp.connect.clone(),
-        mounts: service.files.mounts,
     }
 }

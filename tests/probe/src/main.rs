@@ -3,6 +3,9 @@
 //! line on the console, which the test on the host reads.
 #![forbid(unsafe_code)]
 
+mod cage;
+mod network;
+
 use channel::{ChannelError, Service, Wish};
 use rustix::mount::{MountFlags, mount_remount};
 use std::convert::Infallible;
@@ -46,6 +49,11 @@ fn act(service: &mut Service, run: usize) -> Result<ExitCode, ChannelError> {
             service.ready()?;
             service.log(&format!("zombies: {}", zombies()))?;
             service.log(&memory())?;
+            let edges = (service.edge("pdp-forker"), service.edge("audit-forker"));
+            if let (Some(pdp), Some(audit)) = edges {
+                cage::Stand::new(service, pdp, audit)?.run()?;
+                service.log("cage: all tried")?;
+            }
             service.log("third run stays")?;
             stay(service)
         }

@@ -64,7 +64,7 @@ fn list_esp(disk: &Disk) -> String {
 fn root_cannot_write_the_root_and_services_are_kept_running() -> Result<()> {
     let disk = Disk::copy(&Image::with_probe()?, "probe")?;
     let mut machine = Machine::start(&disk, &Options::new())?;
-    machine.wait_for("probe: third run stays", 180)?;
+    machine.wait_for("probe: third run stays", 300)?;
     let console = machine.console();
     let attempts: Vec<&str> = console.lines().filter(|line| line.contains(": refused ")).collect();
     assert_eq!(attempts.len(), 11, "{console}");
@@ -73,4 +73,19 @@ fn root_cannot_write_the_root_and_services_are_kept_running() -> Result<()> {
         assert!(console.contains(line), "no `{line}`:\n{console}");
     }
     machine.no_alarm()
+}
+
+/// The probe stands where pdp and audit will: every file capability through a real cage, what lies
+/// outside, tickets that do not fit, limits that bite, and a worker looked at from outside.
+#[test]
+fn a_call_is_performed_in_a_cage_behind_five_rings_and_on_a_fitting_ticket_alone() -> Result<()> {
+    const CHECKS: usize = 56;
+    let disk = Disk::copy(&Image::with_probe()?, "cage")?;
+    let mut machine = Machine::start(&disk, &Options::new())?;
+    machine.wait_for("probe: cage: all tried", 300)?;
+    let console = machine.console();
+    assert!(!console.contains("DOES NOT HOLD"), "{console}");
+    let held = console.lines().filter(|line| line.ends_with(": holds")).count();
+    assert_eq!(held, CHECKS, "{console}");
+    Ok(())
 }

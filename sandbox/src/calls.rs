@@ -1,0 +1,161 @@
+//! Which calls may begin: specs that wait for their ticket, tickets that match. Pure; the forker
+//! acts on what [`Calls::release`] hands out and on nothing else.
+
+use contract::perform::{CallId, Refusal, Spec, Ticket};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+
+/// Most specs that wait at once.
+const WAITING_MAX: usize = 256;
+/// How many ended calls are remembered, to tell a used ticket from one without a spec.
+const USED_MAX: usize = 4_096;
+
+/// A spec that no ticket has released yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) spec: Spec,
+    pub(crate) digest: [u8; 32],
+    /// The sealed input and the answer's pipe.
+    pub(crate) fds: [OwnedFd; 2],
+}
+
+/// A call that may begin: proof that a matching, unused ticket came in time. It cannot be made
+/// elsewhere, and performing consumes it.
+#[derive(Debug)]
+pub(crate) struct Released {
+    spec: Spec,
+    fds: [OwnedFd; 2],
+}
+
+impl Released {
+    pub(crate) fn into_parts(self) -> (Spec, [OwnedFd; 2]) {
+        (self.spec, self.fds)
+    }
+}
+
+/// Specs, the epoch, and which calls have begun.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    epoch: Option<u64>,
+    waiting: BTreeMap<CallId, Waiting>,
+    used: VecDeque<CallId>,
+}
+
+impl Calls {
+    /// A new start of audit: tickets of another epoch are void from now on.
+    pub(crate) const fn begin_epoch(&mut self, epoch: u64) {
+        self.epoch = Some(epoch);
+    }
+
+    /// Takes a spec to wait for its ticket.
+    pub(crate) fn expect(&mut self, waiting: Waiting) -> Result<(), Refusal> {
+        let call = waiting.spec.call;
+        if self.used.contains(&call) || self.waiting.contains_key(&call) {
+            return Err(Refusal::Used);
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(Refusal::Busy);
+        }
+        self.waiting.insert(call, waiting);
+        Ok(())
+    }
+
+    /// Releases the call that `ticket` is for, once. A ticket that does not fit voids the spec: what
+    /// was shown wrong is not tried again.
+    pub(crate) fn release(&mut self, ticket: &Ticket, now_ms: u64) -> Result<Released, Refusal> {
+        if self.epoch != Some(ticket.epoch) {
+            return Err(Refusal::OtherEpoch);
+        }
+        if self.used.contains(&ticket.call) {
+            return Err(Refusal::Used);
+        }
+        let waiting = self.waiting.remove(&ticket.call).ok_or(Refusal::NoSpec)?;
+        self.used.push_back(ticket.call);
+        if self.used.len() > USED_MAX {
+            self.used.pop_front();
+        }
+        if waiting.digest != ticket.spec {
+            return Err(Refusal::OtherDigest);
+        }
+        if now_ms > ticket.deadline_ms {
+            return Err(Refusal::Late);
+        }
+        Ok(Released { spec: waiting.spec, fds: waiting.fds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::perform::{AgentPlace, Limits};
+    use std::fs::File;
+
+    fn waiting(call: u8) -> Waiting {
+        let null = || OwnedFd::from(File::open("/dev/null").unwrap());
+        let spec = Spec {
+            call: [call; 16],
+            capability: "system.time@1".to_owned(),
+            agent: AgentPlace { name: "a".to_owned(), disk_uid: 1 },
+            effects: Vec::new(),
+            input: [0; 32],
+            limits: Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 1 },
+        };
+        Waiting { spec, digest: [call; 32], fds: [null(), null()] }
+    }
+
+    fn ticket(call: u8) -> Ticket {
+        Ticket { call: [call; 16], sequence: 1, spec: [call; 32], deadline_ms: 100, epoch: 5 }
+    }
+
+    fn calls() -> Calls {
+        let mut calls = Calls::default();
+        calls.begin_epoch(5);
+        calls.expect(waiting(1)).unwrap();
+        calls
+    }
+
+    #[test]
+    fn a_matching_ticket_releases_once() {
+        let mut calls = calls();
+        assert!(calls.release(&ticket(1), 100).is_ok());
+        assert_eq!(calls.release(&ticket(1), 0).unwrap_err(), Refusal::Used);
+        assert_eq!(calls.expect(waiting(1)).unwrap_err(), Refusal::Used);
+    }
+
+    #[test]
+    fn every_other_ticket_is_refused() {
+        let check = |change: fn(&mut Ticket), now_ms| {
+            let (unchanged, mut ticket) = (ticket(1), ticket(1));
+            change(&mut ticket);
+            let mut calls = calls();
+            let first = calls.release(&ticket, now_ms).unwrap_err();
+            (first, calls.release(&unchanged, 0).is_ok())
+        };
+        assert_eq!(check(|t| t.spec = [9; 32], 0), (Refusal::OtherDigest, false));
+        assert_eq!(check(|_| {}, 101), (Refusal::Late, false));
+        assert_eq!(check(|t| t.epoch = 4, 0), (Refusal::OtherEpoch, true));
+        assert_eq!(check(|t| t.call = [2; 16], 0), (Refusal::NoSpec, true));
+    }
+
+    #[test]
+    fn without_an_epoch_no_ticket_counts_and_a_new_one_voids_the_old() {
+        let mut silent = Calls::default();
+        silent.expect(waiting(1)).unwrap();
+        assert_eq!(silent.release(&ticket(1), 0).unwrap_err(), Refusal::OtherEpoch);
+        let mut calls = calls();
+        calls.begin_epoch(6);
+        assert_eq!(calls.release(&ticket(1), 0).unwrap_err(), Refusal::OtherEpoch);
+    }
+
+    #[test]
+    fn waiting_specs_are_bounded() {
+        let mut calls = Calls::default();
+        for call in 0..=255 {
+            assert!(calls.expect(waiting(call)).is_ok());
+        }
+        let mut more = waiting(0);
+        more.spec.call = [7; 16].map(|b: u8| b.wrapping_add(1));
+        more.spec.call[0] = 9;
+        assert_eq!(calls.expect(more).unwrap_err(), Refusal::Busy);
+    }
+}

@@ -1,0 +1,58 @@
+//! The handlers of caged capabilities: one module a category. A handler gets an accepted input and
+//! writes one JSON object as the answer; its failure is a declared code.
+
+mod filesystem;
+mod system;
+
+use capabilities::Accepted;
+use contract::perform::Work;
+use serde_json::{Value as Json, json};
+use std::fs::File;
+use std::io::{Read, Write};
+
+/// Longest input: the longest content, escaped, and the rest of its object.
+const INPUT_BYTES_MAX: u64 = 100 << 20;
+
+/// What a handler returns: the answer, or the code of a failure.
+type Performed = Result<Json, &'static str>;
+
+/// Performs one call; returns the code that it ends with.
+pub(crate) fn perform(work: &Work, input: File, mut answer: File) -> &'static str {
+    let performed = read(input).and_then(|input| {
+        let declaration = capabilities::find(&work.capability).ok_or("unknown_capability")?;
+        let accepted = declaration.accept(&input).map_err(|_refused| "bad_input")?;
+        dispatch(&work.capability, &accepted, work)
+    });
+    let (code, body) = match performed {
+        Ok(body) => ("ok", body),
+        Err(code) => (code, json!({ "error": code })),
+    };
+    match answer.write_all(body.to_string().as_bytes()) {
+        Ok(()) => code,
+        Err(_reader_gone) => "unread",
+    }
+}
+
+fn read(input: File) -> Performed {
+    let mut bytes = Vec::new();
+    input.take(INPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(|_error| "bad_input")?;
+    serde_json::from_slice(&bytes).map_err(|_error| "bad_input")
+}
+
+fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
+    match capability {
+        "filesystem.append@1" => filesystem::append(input),
+        "filesystem.copy@1" => filesystem::copy(input),
+        "filesystem.delete@1" => filesystem::delete(input, work.call),
+        "filesystem.list@1" => filesystem::list(input),
+        "filesystem.mkdir@1" => filesystem::mkdir(input),
+        "filesystem.move@1" => filesystem::rename(input),
+        "filesystem.read@1" => filesystem::read(input),
+        "filesystem.restore@1" => filesystem::restore(input),
+        "filesystem.stat@1" => filesystem::stat(input),
+        "filesystem.write@1" => filesystem::write(input, work.call),
+        "system.info@1" => Ok(system::info()),
+        "system.time@1" => Ok(system::time()),
+        _ => Err("unknown_capability"),
+    }
+}

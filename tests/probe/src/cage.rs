@@ -1,0 +1,398 @@
+//! The probe in the place of pdp and audit: real specs and tickets to the real forker, and what came
+//! of each, as a line on the console. What is meant to be refused has a twin that is meant to work.
+
+use crate::network;
+use capabilities::find;
+use channel::{Channel, ChannelError, Service};
+use contract::cbor;
+use contract::effect::Effect;
+use contract::perform::{
+    AgentPlace, CallId, FromAudit, Limits, Outcome, Refusal, Spec, Ticket, ToAudit, VERSION,
+};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::chown;
+
+const EPOCH: u64 = 41;
+const ALICE: (&str, u32) = ("alice", 200_001);
+const BOB: (&str, u32) = ("bob", 200_002);
+const LIMITS: Limits =
+    Limits { memory_bytes: 64 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 20_000 };
+
+/// Both sockets, and the number of the next call.
+pub(crate) struct Stand<'a> {
+    service: &'a Service,
+    pdp: Channel,
+    audit: Channel,
+    next: u8,
+}
+
+/// A way to spoil a ticket.
+type Change = fn(&mut Ticket);
+
+/// What came of a call: how it ended and its answer, or why it was refused.
+type Came = Result<(Outcome, Json), Refusal>;
+
+impl<'a> Stand<'a> {
+    /// Makes two agents' directories and takes the two edges.
+    pub(crate) fn new(
+        service: &'a Service,
+        pdp: Channel,
+        audit: Channel,
+    ) -> Result<Self, ChannelError> {
+        for (name, uid) in [ALICE, BOB] {
+            let home = format!("/data/agents/{name}");
+            for place in ["workspace", "trash"] {
+                let place = format!("{home}/{place}");
+                std::fs::create_dir_all(&place).ok();
+                chown(&place, Some(uid), Some(uid)).ok();
+            }
+        }
+        std::os::unix::fs::symlink("/etc/passwd", "/data/agents/alice/workspace/link").ok();
+        audit.send(&(VERSION, FromAudit::Epoch(EPOCH)), &[])?;
+        Ok(Self { service, pdp, audit, next: 0 })
+    }
+
+    /// Everything that is tried, in order.
+    pub(crate) fn run(&mut self) -> Result<(), ChannelError> {
+        self.files()?;
+        self.outside()?;
+        self.landlock()?;
+        self.tickets()?;
+        self.limits()?;
+        self.inspect()
+    }
+
+    fn say(
+        &self,
+        name: &str,
+        holds: bool,
+        seen: &dyn std::fmt::Display,
+    ) -> Result<(), ChannelError> {
+        // a long line of proof is no use on a console
+        let verdict = if holds { "holds".to_owned() } else { format!("DOES NOT HOLD: {seen}") };
+        self.service.log(&format!("cage {name}: {verdict}"))?;
+        self.service.alive()
+    }
+
+    fn expect(
+        &mut self,
+        name: &str,
+        capability: &str,
+        input: &Json,
+        code: &str,
+    ) -> Result<Json, ChannelError> {
+        let came = self.call(ALICE, capability, input)?;
+        let (seen, answer) = match came {
+            Ok((outcome, answer)) => (outcome.code, answer),
+            Err(refusal) => (format!("{refusal:?}"), Json::Null),
+        };
+        self.say(name, seen == code, &format!("{seen} {answer}"))?;
+        Ok(answer)
+    }
+
+    /// Every file capability, through a life of a file.
+    fn files(&mut self) -> Result<(), ChannelError> {
+        self.expect("time", "system.time", &json!({}), "ok")?;
+        self.expect("info", "system.info", &json!({}), "ok")?;
+        self.expect(
+            "write",
+            "filesystem.write",
+            &json!({"path": "a.txt", "content": "hello\n"}),
+            "ok",
+        )?;
+        let read = self.expect("read", "filesystem.read", &json!({"path": "a.txt"}), "ok")?;
+        self.say("read back", read.get("content") == Some(&json!("hello\n")), &read)?;
+        self.expect(
+            "append",
+            "filesystem.append",
+            &json!({"path": "a.txt", "content": "again\n"}),
+            "ok",
+        )?;
+        let stat = self.expect("stat", "filesystem.stat", &json!({"path": "a.txt"}), "ok")?;
+        self.say("stat size", stat.get("size") == Some(&json!(12)), &stat)?;
+        self.expect("mkdir", "filesystem.mkdir", &json!({"path": "d"}), "ok")?;
+        self.expect("copy", "filesystem.copy", &json!({"from": "a.txt", "to": "d/b.txt"}), "ok")?;
+        self.expect("move", "filesystem.move", &json!({"from": "d/b.txt", "to": "c.txt"}), "ok")?;
+        self.expect(
+            "copy over",
+            "filesystem.copy",
+            &json!({"from": "a.txt", "to": "c.txt"}),
+            "exists",
+        )?;
+        let list = self.expect("list", "filesystem.list", &json!({"path": "/workspace"}), "ok")?;
+        let names: Vec<&Json> = list
+            .get("entries")
+            .and_then(Json::as_array)
+            .map(|entries| entries.iter().filter_map(|entry| entry.get("name")).collect())
+            .unwrap_or_default();
+        let wanted = [json!("a.txt"), json!("c.txt"), json!("d"), json!("link")];
+        self.say("list names", names == wanted.iter().collect::<Vec<_>>(), &list)?;
+        let gone = self.expect("delete", "filesystem.delete", &json!({"path": "c.txt"}), "ok")?;
+        self.expect("deleted", "filesystem.stat", &json!({"path": "c.txt"}), "not_found")?;
+        let call = gone.get("call").cloned().unwrap_or_default();
+        self.expect(
+            "restore",
+            "filesystem.restore",
+            &json!({"path": "c.txt", "call": call}),
+            "ok",
+        )?;
+        self.expect("restored", "filesystem.read", &json!({"path": "c.txt"}), "ok")?;
+        self.expect(
+            "delete full",
+            "filesystem.delete",
+            &json!({"path": "/workspace"}),
+            "wrong_kind",
+        )
+        .map(drop)
+    }
+
+    /// What lies outside, by every name that leads there.
+    fn outside(&mut self) -> Result<(), ChannelError> {
+        for (name, path) in [
+            ("passwd", "/etc/passwd"),
+            ("dots", "../etc/passwd"),
+            ("init", "/usr/sbin/init"),
+            ("proc", "/proc/self/status"),
+        ] {
+            self.expect(name, "filesystem.read", &json!({"path": path}), "not_found")?;
+        }
+        self.expect("symlink", "filesystem.read", &json!({"path": "link"}), "link")?;
+        self.expect(
+            "through symlink",
+            "filesystem.write",
+            &json!({"path": "link/x", "content": ""}),
+            "link",
+        )?;
+        let came = self.call(BOB, "filesystem.list", &json!({"path": "/workspace"}))?;
+        let empty = matches!(&came, Ok((_, answer)) if answer.get("entries") == Some(&json!([])));
+        self.say("another agent's files", empty, &format!("{came:?}"))
+    }
+
+    /// A worker that reaches for another path than was decided: visible, and denied.
+    fn landlock(&mut self) -> Result<(), ChannelError> {
+        let decided = self.effects("filesystem.read", &json!({"path": "a.txt"}));
+        let other = json!({"path": "c.txt"});
+        let seen = self.perform(ALICE, "filesystem.read", &other, decided, LIMITS)?;
+        let denied = matches!(&seen, Ok((outcome, _)) if outcome.code == "denied");
+        self.say("undecided path", denied, &format!("{seen:?}"))?;
+        let decided = self.effects("filesystem.read", &other);
+        let seen = self.perform(ALICE, "filesystem.read", &other, decided, LIMITS)?;
+        let allowed = matches!(&seen, Ok((outcome, _)) if outcome.code == "ok");
+        self.say("undecided path, control", allowed, &format!("{seen:?}"))
+    }
+
+    /// Tickets that do not fit.
+    fn tickets(&mut self) -> Result<(), ChannelError> {
+        let tries: [(&str, Change, Refusal); 4] = [
+            ("other digest", |t| t.spec = [7; 32], Refusal::OtherDigest),
+            ("late", |t| t.deadline_ms = 1, Refusal::Late),
+            ("other epoch", |t| t.epoch = EPOCH - 1, Refusal::OtherEpoch),
+            ("no spec", |t| t.call = [0xee; 16], Refusal::NoSpec),
+        ];
+        for (name, change, wanted) in tries {
+            let (mut ticket, _answer) =
+                self.spec(ALICE, "system.time", &json!({}), Vec::new(), LIMITS)?;
+            change(&mut ticket);
+            self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+            let seen = self.outcome()?;
+            self.say(
+                &format!("ticket {name}"),
+                seen.as_ref().err() == Some(&wanted),
+                &format!("{seen:?}"),
+            )?;
+        }
+        let (ticket, _answer) = self.spec(ALICE, "system.time", &json!({}), Vec::new(), LIMITS)?;
+        self.audit.send(&(VERSION, FromAudit::Ticket(ticket.clone())), &[])?;
+        let first = self.outcome()?;
+        self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+        let second = self.outcome()?;
+        let once = first.is_ok() && second.as_ref().err() == Some(&Refusal::Used);
+        self.say("ticket used", once, &format!("{first:?} {second:?}"))
+    }
+
+    /// Caps that bite: memory, and time.
+    fn limits(&mut self) -> Result<(), ChannelError> {
+        let input = json!({"path": "big.txt", "content": "x".repeat(12 << 20)});
+        let effects = self.effects("filesystem.write", &input);
+        let small = Limits { memory_bytes: 4 << 20, ..LIMITS };
+        let seen = self.perform(ALICE, "filesystem.write", &input, effects.clone(), small)?;
+        let killed = matches!(&seen, Ok((outcome, _)) if outcome.code == "out_of_memory");
+        self.say("memory", killed, &format!("{seen:?}"))?;
+        let seen = self.perform(ALICE, "filesystem.write", &input, effects, LIMITS)?;
+        let done = matches!(&seen, Ok((outcome, _)) if outcome.code == "ok");
+        self.say("memory, control", done, &format!("{seen:?}"))
+    }
+
+    /// A worker that waits for its reader, looked at from outside; then its time is over.
+    fn inspect(&mut self) -> Result<(), ChannelError> {
+        let input = json!({"path": "big.txt", "length": 1 << 20});
+        let effects = self.effects("filesystem.read", &input);
+        let limits = Limits { wall_ms: 3_000, ..LIMITS };
+        let (ticket, answer) = self.spec(ALICE, "filesystem.read", &input, effects, limits)?;
+        self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+        let ((_, started), _) = self.audit.receive()?.open(|_: &(u16, ToAudit)| 0)?;
+        self.say("started", matches!(started, ToAudit::Started { .. }), &format!("{started:?}"))?;
+        let pid = first_process("/sys/fs/cgroup/cages/slot-0");
+        // it is the worker once it has a filter; until then it is still being confined
+        while !status(&pid).contains("Seccomp_filters:\t2") && !status(&pid).is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        for (name, holds, seen) in facts(&pid) {
+            self.say(&name, holds, &seen)?;
+        }
+        let sent = network::passes_in_cage(&pid);
+        self.say("a packet", matches!(sent, Ok(false)), &format!("{sent:?}"))?;
+        let control = network::passes_without_the_ring();
+        self.say("a packet, control", matches!(control, Ok(true)), &format!("{control:?}"))?;
+        let seen = self.outcome()?;
+        let late = matches!(&seen, Ok((outcome, _)) if outcome.code == "late");
+        self.say("time", late, &format!("{seen:?}"))?;
+        let counted = matches!(&seen, Ok((outcome, _)) if outcome.dropped_packets > 0);
+        self.say("the packet is counted", counted, &format!("{seen:?}"))?;
+        drop(answer);
+        let left = std::path::Path::new("/sys/fs/cgroup/cages/slot-0").exists();
+        self.say("nothing is left of it", !left && status(&pid).is_empty(), &pid)
+    }
+
+    fn effects(&self, capability: &str, input: &Json) -> Vec<Effect> {
+        let lowered = find(capability).and_then(|declaration| {
+            declaration.accept(input).ok().and_then(|accepted| declaration.lower(&accepted))
+        });
+        lowered.unwrap_or_default()
+    }
+
+    fn call(
+        &mut self,
+        agent: (&str, u32),
+        capability: &str,
+        input: &Json,
+    ) -> Result<Came, ChannelError> {
+        let effects = self.effects(capability, input);
+        self.perform(agent, capability, input, effects, LIMITS)
+    }
+
+    fn perform(
+        &mut self,
+        agent: (&str, u32),
+        capability: &str,
+        input: &Json,
+        effects: Vec<Effect>,
+        limits: Limits,
+    ) -> Result<Came, ChannelError> {
+        let (ticket, mut answer) = self.spec(agent, capability, input, effects, limits)?;
+        self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+        let mut body = Vec::new();
+        let came = self.outcome()?;
+        answer.read_to_end(&mut body).ok();
+        Ok(came.map(|outcome| (outcome.0, serde_json::from_slice(&body).unwrap_or(Json::Null))))
+    }
+
+    /// Sends a spec; returns the ticket that fits it and the end of the answer's pipe.
+    fn spec(
+        &mut self,
+        agent: (&str, u32),
+        capability: &str,
+        input: &Json,
+        effects: Vec<Effect>,
+        limits: Limits,
+    ) -> Result<(Ticket, File), ChannelError> {
+        let kernel = |operation| move |errno| ChannelError::Kernel { operation, errno };
+        self.next += 1;
+        let call: CallId = [self.next; 16];
+        let (input, digest) = sealed(input.to_string().as_bytes())?;
+        let spec = Spec {
+            call,
+            capability: format!("{capability}@1"),
+            agent: AgentPlace { name: agent.0.to_owned(), disk_uid: agent.1 },
+            effects,
+            input: digest,
+            limits,
+        };
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let (reader, writer) = rustix::pipe::pipe_with(flags).map_err(kernel("pipe2"))?;
+        let message = (VERSION, &spec);
+        self.pdp.send(&message, &[input.as_fd(), writer.as_fd()])?;
+        let spec: [u8; 32] = Sha256::digest(cbor::encode(&message)?).into();
+        let deadline_ms = now_ms() + 10_000;
+        Ok((Ticket { call, sequence: 1, spec, deadline_ms, epoch: EPOCH }, File::from(reader)))
+    }
+
+    /// The next end or refusal that audit would hear of.
+    fn outcome(&self) -> Result<Result<(Outcome, ()), Refusal>, ChannelError> {
+        loop {
+            let ((_, message), _) = self.audit.receive()?.open(|_: &(u16, ToAudit)| 0)?;
+            match message {
+                ToAudit::Started { .. } => {}
+                ToAudit::Ended { outcome, .. } => return Ok(Ok((outcome, ()))),
+                ToAudit::Refused { why, .. } => return Ok(Err(why)),
+            }
+        }
+    }
+}
+
+/// A memfd that holds `bytes` for ever, and their digest.
+fn sealed(bytes: &[u8]) -> Result<(OwnedFd, [u8; 32]), ChannelError> {
+    let kernel = |operation| move |errno| ChannelError::Kernel { operation, errno };
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL;
+    let fd = memfd_create("input", flags).map_err(kernel("memfd_create"))?;
+    let mut file = File::from(fd);
+    file.write_all(bytes).ok();
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(kernel("lseek"))?;
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals).map_err(kernel("fcntl"))?;
+    Ok((file.into(), Sha256::digest(bytes).into()))
+}
+
+fn first_process(cgroup: &str) -> String {
+    let list = std::fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap_or_default();
+    list.lines().next().unwrap_or("0").to_owned()
+}
+
+fn status(pid: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
+}
+
+/// What must be true of a caged worker, and what was seen.
+fn facts(pid: &str) -> Vec<(String, bool, String)> {
+    let mut facts = Vec::new();
+    let status = status(pid);
+    for (name, line) in [
+        ("uid", "Uid:\t100000\t100000\t100000\t100000"),
+        ("gid", "Gid:\t100000\t100000\t100000\t100000"),
+        ("groups", "Groups:\t \n"),
+        ("its own pid namespace", "\t1\n"),
+        ("permitted capabilities", "CapPrm:\t0000000000000000"),
+        ("effective capabilities", "CapEff:\t0000000000000000"),
+        ("bounding capabilities", "CapBnd:\t0000000000000000"),
+        ("no new privileges", "NoNewPrivs:\t1"),
+        ("seccomp", "Seccomp:\t2"),
+    ] {
+        facts.push((name.to_owned(), status.contains(line), status.replace('\n', " ")));
+    }
+    let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap_or_default();
+    let words: Vec<&str> = map.split_whitespace().collect();
+    facts.push(("uid 1100 and no other".to_owned(), words == ["1100", "100000", "1"], map));
+    let links = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+    let names: Vec<&str> =
+        links.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
+    facts.push(("loopback and no more".to_owned(), names == ["lo"], links.replace('\n', " ")));
+    for (file, value) in
+        [("memory.max", "67108864"), ("pids.max", "4"), ("cpu.max", "100000 100000")]
+    {
+        let seen = std::fs::read_to_string(format!("/sys/fs/cgroup/cages/slot-0/{file}"));
+        let seen = seen.unwrap_or_default();
+        facts.push((file.to_owned(), seen.trim() == value, seen));
+    }
+    let io = std::fs::read_to_string("/sys/fs/cgroup/cages/slot-0/io.max").unwrap_or_default();
+    facts.push(("io.max".to_owned(), io.contains("rbps=67108864 wbps=67108864"), io));
+    facts
+}
+
+fn now_ms() -> u64 {
+    linux::clock::boot_us() / 1_000
+}
