@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["channel", "contract", "linux"]),
     ("net", &["channel", "contract", "linux"]),
     ("sandbox", &["capabilities", "channel", "contract", "linux"]),
+    ("krux", &["capabilities", "contract", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "linux"]),
     ("tests", &[]),
     ("ci", &[]),

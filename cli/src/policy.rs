@@ -1,0 +1,176 @@
+//! `krux policy`: check, test, explain.
+
+use crate::render;
+use anyhow::{Context, Result, bail};
+use capabilities::find;
+use clap::{Args, Subcommand};
+use policy::{Answer, Because, Call, Decided, Facts, Layer, LayerKind, Set, cases, decide, parse};
+use serde_json::{Value as Json, json};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Reads texts of policy strictly; each mistake with its place and a suggestion.
+    Check {
+        /// Texts of policy.
+        #[arg(required = true)]
+        files: Vec<String>,
+    },
+    /// Holds a policy against a table of expected answers.
+    Test {
+        #[command(flatten)]
+        set: SetFiles,
+        /// The table.
+        #[arg(long)]
+        cases: String,
+    },
+    /// Says what a call would get, effect by effect, and which rules say so. The call is made up: no
+    /// box is asked, and no limit counts as used up.
+    Explain {
+        #[command(flatten)]
+        set: SetFiles,
+        /// The calling agent's name.
+        #[arg(long)]
+        agent: String,
+        /// `category.verb`, or with `@version`.
+        #[arg(long)]
+        capability: String,
+        /// The input, a JSON object.
+        #[arg(long, default_value = "{}")]
+        input: String,
+    },
+}
+
+/// The layers that decide together.
+#[derive(Debug, Args)]
+pub(crate) struct SetFiles {
+    /// The granting layer.
+    policy: String,
+    /// A layer of limits; may be given more than once.
+    #[arg(long)]
+    limits: Vec<String>,
+}
+
+/// Whether the answer is yes.
+pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
+    match command {
+        Command::Check { files } => check(files, as_json),
+        Command::Test { set, cases } => test(set, cases, as_json),
+        Command::Explain { set, agent, capability, input } => {
+            explain(&read_set(set)?, agent, capability, input, as_json)
+        }
+    }
+}
+
+fn check(files: &[String], as_json: bool) -> Result<bool> {
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = read(file)?;
+        match parse(&text) {
+            Ok(layer) if !as_json => {
+                let count = layer.rules.len();
+                render::line(&format!(
+                    "{file}: {} version {}, {count} rules",
+                    name(&layer.kind),
+                    layer.version
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if !as_json {
+                    render::complain(&render::mistake(file, &text, &error));
+                }
+                wrong.push(render::mistake_json(file, &error));
+            }
+        }
+    }
+    if as_json {
+        render::object(&json!({ "files": files.len(), "mistakes": wrong }));
+    }
+    Ok(wrong.is_empty())
+}
+
+fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {
+    let set = read_set(files)?;
+    let cases = cases::read(&read(table)?)?;
+    let failures: Vec<String> = cases
+        .iter()
+        .filter_map(|case| cases::check(&set, case).err())
+        .map(|error| error.to_string())
+        .collect();
+    let passed = cases.len().saturating_sub(failures.len());
+    if as_json {
+        render::object(&json!({ "passed": passed, "failures": failures }));
+    } else {
+        failures.iter().for_each(|failure| render::complain(failure));
+        render::line(&format!("{passed} passed, {} failed", failures.len()));
+    }
+    Ok(failures.is_empty())
+}
+
+/// True unless the call would be blocked.
+fn explain(set: &Set, agent: &str, name: &str, input: &str, as_json: bool) -> Result<bool> {
+    let declaration = find(name)
+        .with_context(|| format!("no capability `{name}`; `krux capability list` has them all"))?;
+    let input: Json = serde_json::from_str(input).context("--input is no JSON")?;
+    let accepted = declaration.accept(&input)?;
+    let Some(effects) = declaration.lower(&accepted) else {
+        bail!("the declaration of {name} cannot be lowered for this input");
+    };
+    let call = Call { agent, capability: declaration.name, version: declaration.version };
+    let decision = decide(set, &call, &effects, &Facts::default());
+    if as_json {
+        let decided: Vec<Json> = effects
+            .iter()
+            .zip(&decision.effects)
+            .map(|(effect, decided)| {
+                let because: Vec<String> = decided.because.iter().map(why).collect();
+                let answer = decided.answer.to_string();
+                json!({ "effect": effect.to_string(), "answer": answer, "because": because })
+            })
+            .collect();
+        render::object(&json!({ "answer": decision.answer.to_string(), "effects": decided }));
+    } else {
+        render::line(&format!("{} calls {}: {}", agent, declaration.id(), decision.answer));
+        for (effect, Decided { answer, because }) in effects.iter().zip(&decision.effects) {
+            render::line(&format!("  {effect}: {answer}"));
+            because.iter().for_each(|because| render::line(&format!("    {}", why(because))));
+        }
+    }
+    Ok(decision.answer != Answer::Blocked)
+}
+
+fn why(because: &Because) -> String {
+    match because {
+        Because::Rule { layer, name: rule, reason, exhausted } => {
+            let used = if *exhausted { ", its limit used up" } else { "" };
+            let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+            format!("rule `{rule}` of {}{used}{reason}", name(layer))
+        }
+        Because::Otherwise => "no rule speaks of it: otherwise".to_owned(),
+        Because::NoEffect => "a call without an effect is blocked".to_owned(),
+        Because::CouldNotDecide => "it could not be decided, so it is blocked".to_owned(),
+    }
+}
+
+fn name(kind: &LayerKind) -> String {
+    match kind {
+        LayerKind::Box => "the box's policy".to_owned(),
+        LayerKind::System => "the system's limits".to_owned(),
+        LayerKind::Organisation(name) => format!("the limits of organisation {name}"),
+        LayerKind::Agent(name) => format!("the limits of agent {name}"),
+    }
+}
+
+fn read_set(files: &SetFiles) -> Result<Set> {
+    let limits = files.limits.iter().map(|file| read_layer(file)).collect::<Result<_>>()?;
+    Ok(Set::new(read_layer(&files.policy)?, limits)?)
+}
+
+fn read_layer(file: &str) -> Result<Layer> {
+    let text = read(file)?;
+    parse(&text).map_err(|error| anyhow::anyhow!("{}", render::mistake(file, &text, &error)))
+}
+
+fn read(file: &str) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))
+}
