@@ -1,12 +1,13 @@
 //! Links, addresses, and the box's own packet filter, which stands before any link is up.
 //!
-//! [`filter`] is what may pass, [`link`] finds the wired links, [`lease`] keeps a DHCP lease on
+//! [`filter`] is what may pass, [`links`] finds the wired links, [`lease`] keeps a DHCP lease on
 //! each. No other service waits for this one to have an address. It carries no call's traffic.
 #![forbid(unsafe_code)]
 
 mod filter;
 mod lease;
 mod link;
+mod links;
 
 use channel::{Service, Wish};
 use std::os::fd::OwnedFd;
@@ -62,7 +63,7 @@ async fn run(service: &mut Service) -> Result<(), NetError> {
     let (connection, route, _) = rtnetlink::new_connection()?;
     tokio::spawn(connection);
     let (report, mut reports) = tokio::sync::mpsc::channel(16);
-    let mut links = link::Links::new(route, report);
+    let mut links = links::Links::new(route, report);
     links.raise_loopback().await?;
     service.ready()?;
     let control = rustix::io::dup(&*service).map_err(std::io::Error::from)?;

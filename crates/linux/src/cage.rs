@@ -56,7 +56,6 @@ pub fn spawn_in_namespaces<E: std::fmt::Display>(
     inside: impl FnOnce() -> Result<Infallible, E>,
     report: impl FnOnce(&E),
 ) -> Result<Child, KernelError> {
-    crate::process::require_one_thread()?;
     let mut pidfd: i32 = -1;
     let mut arguments = CloneArguments {
         flags: u64::from(NAMESPACES.cast_unsigned()) | NEW_TIME | INTO_CGROUP | PIDFD,
@@ -65,16 +64,8 @@ pub fn spawn_in_namespaces<E: std::fmt::Display>(
         cgroup: u64::from(cgroup.as_raw_fd().cast_unsigned()),
         ..CloneArguments::default()
     };
-    let size = size_of::<CloneArguments>();
-    // SAFETY: 1. `arguments` is the kernel's structure, initialised, and outlives the call. 2. Its
-    // only pointer is to `pidfd`, which outlives the call. 3. Without CLONE_VM and with stack 0 the
-    // child continues on a copy of this stack, like fork; the process has one thread, so the copy
-    // holds no foreign lock.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
-    if pid < 0 {
-        return Err(KernelError::new("clone3", "cage", last_errno()));
-    }
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+    let pid = clone3(&mut arguments, "cage")?;
+    let Some(pid) = pid else {
         match inside() {
             Ok(never) => match never {},
             Err(error) => {
@@ -86,6 +77,21 @@ pub fn spawn_in_namespaces<E: std::fmt::Display>(
     // SAFETY: the kernel stored a new descriptor, which nobody else knows.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Child { pid, pidfd })
+}
+
+/// Forks as `arguments` say; `None` in the child.
+fn clone3(arguments: &mut CloneArguments, what: &str) -> Result<Option<Pid>, KernelError> {
+    crate::process::require_one_thread()?;
+    let size = size_of::<CloneArguments>();
+    // SAFETY: 1. `arguments` is the kernel's structure, initialised, and outlives the call. 2. The one
+    // pointer in it, if any, is to the caller's `pidfd`, which outlives the call. 3. Without CLONE_VM
+    // and with stack 0 the child continues on a copy of this stack, like fork; the process has one
+    // thread (checked above), so the copy holds no foreign lock.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(arguments), size) };
+    if pid < 0 {
+        return Err(KernelError::new("clone3", what, last_errno()));
+    }
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
 }
 
 /// Writes the id maps of a child's user namespace: `inside` there is `outside` here, one id each.
@@ -155,19 +161,13 @@ pub fn idmapped(directory: &str, users: BorrowedFd<'_>) -> Result<OwnedFd, Kerne
 /// # Errors
 /// The kernel's refusal.
 pub fn id_map_namespace(inside: u32, outside: u32) -> Result<OwnedFd, KernelError> {
-    crate::process::require_one_thread()?;
     let mut arguments = CloneArguments {
         flags: u64::from(libc::CLONE_NEWUSER.cast_unsigned()),
         exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
         ..CloneArguments::default()
     };
-    let size = size_of::<CloneArguments>();
-    // SAFETY: as in `spawn_in_namespaces`; this one stores no pidfd.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) };
-    if pid < 0 {
-        return Err(KernelError::new("clone3", "id map", last_errno()));
-    }
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+    let pid = clone3(&mut arguments, "id map")?;
+    let Some(pid) = pid else {
         // the child is only there so that its namespace can be opened; it waits to be killed
         loop {
             std::thread::park();

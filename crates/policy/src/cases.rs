@@ -1,7 +1,8 @@
 //! A policy's table of expected answers: calls and what they must get, beside the policy's text.
 
-use crate::decide::{Answer, Call, CapabilityName, Facts, decide};
-use crate::parse::{LayerKind, Set};
+use crate::answer::{Answer, Call, CapabilityName, Facts, LayerKind};
+use crate::decide::decide;
+use crate::set::Set;
 use contract::effect::{Effect, Field, Form, Kind, Type, Value};
 use contract::path::CanonicalPath;
 use serde::Deserialize;

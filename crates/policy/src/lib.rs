@@ -6,17 +6,22 @@
 //! every faster engine; [`cases`] holds a policy against its table of expected answers.
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod cases;
 mod decide;
 mod glob;
 mod parse;
+mod point;
 mod quantity;
 mod region;
 mod rule;
+mod set;
 mod test;
 
-pub use decide::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, decide};
-pub use parse::{Layer, LayerKind, ParseError, Set, SetError, parse};
+pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
+pub use decide::decide;
+pub use parse::{ParseError, parse};
 pub use quantity::{Bytes, Rate, Span};
 pub use rule::{Approval, Grants, Limits, Rule};
+pub use set::{Layer, Set, SetError};
 pub use test::Test;

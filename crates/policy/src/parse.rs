@@ -1,101 +1,16 @@
 //! A layer's text: YAML, one grammar, strict. Every mistake has a line, a column, and where one can
 //! be guessed a suggestion.
 
-use crate::decide::Answer;
+use crate::answer::{Answer, LayerKind};
 use crate::rule::Rule;
+use crate::set::Layer;
 use serde::Deserialize;
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// Longest text of one layer.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Most rules of one layer.
 const RULES_MAX: usize = 10_000;
-
-/// Which layer a text is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LayerKind {
-    /// The box's own, the only one that grants.
-    Box,
-    /// Of the verified image.
-    System,
-    /// Of an organisation.
-    Organisation(String),
-    /// Of one agent.
-    Agent(String),
-}
-
-/// One layer, parsed.
-#[derive(Debug, Clone)]
-pub struct Layer {
-    /// Which one.
-    pub kind: LayerKind,
-    /// Version of this text, one more at each change.
-    pub version: u64,
-    /// For effects that no rule speaks of: blocked or approval in the granting layer. In a layer of
-    /// limits there is none, and no match is no opinion.
-    pub otherwise: Option<Answer>,
-    /// Its rules; their order means nothing.
-    pub rules: Vec<Rule>,
-}
-
-/// One granting layer and the limits on it.
-#[derive(Debug, Clone)]
-pub struct Set {
-    granting: Layer,
-    limits: Vec<Layer>,
-}
-
-/// Why layers are no set.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SetError {
-    /// The first layer does not grant.
-    #[error("the granting layer must be `policy: box`")]
-    NotGranting,
-    /// Another layer grants.
-    #[error("only one layer grants; the others say `limits:`")]
-    SecondGranting,
-    /// The same layer twice.
-    #[error("the same layer of limits is there twice")]
-    Twice,
-}
-
-impl Set {
-    /// Puts layers together.
-    ///
-    /// # Errors
-    /// [`SetError`].
-    pub fn new(granting: Layer, limits: Vec<Layer>) -> Result<Self, SetError> {
-        if granting.kind != LayerKind::Box {
-            return Err(SetError::NotGranting);
-        }
-        let mut seen = BTreeSet::new();
-        for layer in &limits {
-            if layer.kind == LayerKind::Box {
-                return Err(SetError::SecondGranting);
-            }
-            if !seen.insert(layer.kind.clone()) {
-                return Err(SetError::Twice);
-            }
-        }
-        Ok(Self { granting, limits })
-    }
-
-    /// The layer that grants.
-    #[must_use]
-    pub const fn granting(&self) -> &Layer {
-        &self.granting
-    }
-
-    /// The layers that speak about `agent`, the granting one first.
-    pub fn layers_for<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Layer> {
-        let limits = self.limits.iter().filter(move |layer| match &layer.kind {
-            LayerKind::Agent(name) => name == agent,
-            LayerKind::Box | LayerKind::System | LayerKind::Organisation(_) => true,
-        });
-        std::iter::once(&self.granting).chain(limits)
-    }
-}
 
 /// A mistake in a layer's text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! The most restrictive answer over every path of a region: exact, by running all patterns at once
 //! over all texts that the region holds, and asking at each set of positions that can occur.
 
-use crate::decide::{Answer, Because, Decided, Facts, at_point};
+use crate::answer::{Answer, Because, Decided, Facts};
 use crate::glob::{Glob, Positions};
-use crate::parse::Layer;
+use crate::point::at_point;
 use crate::rule::Rule;
+use crate::set::Layer;
 use crate::test::Test;
 use contract::effect::{Effect, Field};
 use contract::path::CanonicalPath;

@@ -1,7 +1,7 @@
 //! Rules as they are written, field by field, checked while they are read so that every mistake has
 //! its line.
 
-use crate::decide::{Answer, CapabilityName};
+use crate::answer::{Answer, CapabilityName};
 use crate::glob::Glob;
 use crate::quantity::{Bytes, Rate, Span};
 use crate::test::{Network, Test};

@@ -1,0 +1,77 @@
+//! Layers put together: one that grants, and any number that only tighten.
+
+use crate::answer::{Answer, LayerKind};
+use crate::rule::Rule;
+use std::collections::BTreeSet;
+
+/// One layer, parsed.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Which one.
+    pub kind: LayerKind,
+    /// Version of this text, one more at each change.
+    pub version: u64,
+    /// For effects that no rule speaks of: blocked or approval in the granting layer. In a layer of
+    /// limits there is none, and no match is no opinion.
+    pub otherwise: Option<Answer>,
+    /// Its rules; their order means nothing.
+    pub rules: Vec<Rule>,
+}
+
+/// One granting layer and the limits on it.
+#[derive(Debug, Clone)]
+pub struct Set {
+    granting: Layer,
+    limits: Vec<Layer>,
+}
+
+/// Why layers are no set.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SetError {
+    /// The first layer does not grant.
+    #[error("the granting layer must be `policy: box`")]
+    NotGranting,
+    /// Another layer grants.
+    #[error("only one layer grants; the others say `limits:`")]
+    SecondGranting,
+    /// The same layer twice.
+    #[error("the same layer of limits is there twice")]
+    Twice,
+}
+
+impl Set {
+    /// Puts layers together.
+    ///
+    /// # Errors
+    /// [`SetError`].
+    pub fn new(granting: Layer, limits: Vec<Layer>) -> Result<Self, SetError> {
+        if granting.kind != LayerKind::Box {
+            return Err(SetError::NotGranting);
+        }
+        let mut seen = BTreeSet::new();
+        for layer in &limits {
+            if layer.kind == LayerKind::Box {
+                return Err(SetError::SecondGranting);
+            }
+            if !seen.insert(layer.kind.clone()) {
+                return Err(SetError::Twice);
+            }
+        }
+        Ok(Self { granting, limits })
+    }
+
+    /// The layer that grants.
+    #[must_use]
+    pub const fn granting(&self) -> &Layer {
+        &self.granting
+    }
+
+    /// The layers that speak about `agent`, the granting one first.
+    pub fn layers_for<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Layer> {
+        let limits = self.limits.iter().filter(move |layer| match &layer.kind {
+            LayerKind::Agent(name) => name == agent,
+            LayerKind::Box | LayerKind::System | LayerKind::Organisation(_) => true,
+        });
+        std::iter::once(&self.granting).chain(limits)
+    }
+}
