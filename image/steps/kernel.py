@@ -89,14 +89,15 @@ def make(arch, objects, words):
 def build(arch, extra=()):
     """The kernel for `arch`, cached by source, fragments, tools and recipe."""
     content = "".join(f"{name}={value}\n" for name, value in requested(arch, extra).items())
-    identity = key(inputs.lock()["kernel"]["sha256"], content, tools.versions(*COMPILERS[arch]), str(MAKE))
+    deb, _ = inputs.fetch("kernel")
+    identity = key(deb.stem, content, tools.versions(*COMPILERS[arch]), str(MAKE))
     folder = cache() / f"kernel-{arch}-{identity}"
     with stage(f"kernel {arch}") as outcome:
         if folder.exists():
             outcome("cached")
             return Kernel(folder)
         _, target, built = MAKE[arch]
-        objects = cache() / f"kernel-objects-{arch}"
+        objects = cache() / f"kernel-objects-{arch}-{deb.stem[:20]}"
         configure(arch, objects, extra)
         make(arch, objects, [target])
         new = folder.with_suffix(".new")

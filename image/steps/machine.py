@@ -54,7 +54,7 @@ def variables(arch, target):
 
 
 def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, serial="mon:stdio",
-            reboot=True, kernel=None, initrd=None, append=None, forward=(), extra=(), read=()):
+            reboot=True, kernel=None, initrd=None, append=None, second=None, forward=(), extra=(), read=()):
     """The environment and the words that start the machine, through the tools tree."""
     code = tools.tree_path() / FIRMWARE[arch][0]
     if not code.exists():
@@ -69,11 +69,13 @@ def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, ser
              "-serial", serial]
     ports = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forward)
     words += ["-netdev", f"user,id=net,restrict=on{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]
+    if second:
+        words += ["-drive", f"if=none,id=second,format=raw,file={second}", "-device", "virtio-blk-pci,drive=second"]
     if not reboot:
         words += ["-no-reboot"]
     if kernel:
         words += ["-kernel", kernel, "-initrd", initrd, "-append", append]
-    folders = {disk.parent, firmware_variables.parent}
+    folders = {disk.parent, firmware_variables.parent} | ({second.parent} if second else set())
     seen = {pathlib.Path(file).parent for file in (kernel, initrd) if file} | set(read)
     return tools.inside([*map(os.fspath, words), *extra], write=sorted(folders),
                         read=sorted(seen - folders), devices=True)

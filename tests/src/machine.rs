@@ -35,6 +35,8 @@ pub struct Options {
     pub memory_mib: u32,
     /// Leave when the machine restarts, instead of booting again.
     pub once: bool,
+    /// One more disk.
+    pub second: Option<std::path::PathBuf>,
     /// Kernel, initramfs and command line to boot directly.
     pub direct: Option<[String; 3]>,
 }
@@ -43,7 +45,14 @@ impl Options {
     /// An x86_64 machine with a virtio disk and 512 MiB that leaves when it restarts.
     #[must_use]
     pub const fn new() -> Self {
-        Self { arch: "x86_64", bus: "virtio", memory_mib: 512, once: true, direct: None }
+        Self {
+            arch: "x86_64",
+            bus: "virtio",
+            memory_mib: 512,
+            once: true,
+            second: None,
+            direct: None,
+        }
     }
 }
 
@@ -73,6 +82,9 @@ impl Machine {
         command.arg("--disk").arg(&disk.path).arg("--vars").arg(disk.path.with_extension("vars"));
         if options.once {
             command.arg("--no-reboot");
+        }
+        if let Some(second) = &options.second {
+            command.arg("--second").arg(second);
         }
         if let Some([kernel, initrd, append]) = &options.direct {
             command.args(["--kernel", kernel, "--initrd", initrd, "--append", append]);

@@ -151,11 +151,19 @@ impl Supervisor {
                     let cause = format!("it ended early {} times", service.early_exits);
                     return Err(BootError::new("start", name, cause));
                 }
-                let (pid, control) = start::start(&service.description)?;
-                let deadline_ms = now + service.description.ready_ms_max;
-                let running = Running { pid, control, since_ms: now };
-                service.state = State::Starting { running, deadline_ms, told: false };
-                self.connect(index);
+                match start::start(&service.description) {
+                    Ok((pid, control)) => {
+                        let deadline_ms = now + service.description.ready_ms_max;
+                        let running = Running { pid, control, since_ms: now };
+                        service.state = State::Starting { running, deadline_ms, told: false };
+                        self.connect(index);
+                    }
+                    Err(error) => {
+                        // a box that serves goes on with what it has, and tries again
+                        console::say(&format!("{name} cannot be started: {error}"));
+                        service.postpone(now);
+                    }
+                }
             }
             State::Starting { deadline_ms, .. } if now >= *deadline_ms => {
                 console::say(&format!("{name} is not ready in time; killed"));

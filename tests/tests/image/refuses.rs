@@ -30,6 +30,15 @@ fn a_flipped_bit_in_the_hash_tree_restarts_the_machine() -> Result<()> {
     refuses(&disk, &Options::new(), "is corrupted")
 }
 
+/// Which of the two holds this box's ledger could not be known.
+#[test]
+fn two_disks_with_the_same_root_are_refused() -> Result<()> {
+    let image = Image::release("x86_64")?;
+    let (disk, twin) = (Disk::copy(&image, "one")?, Disk::copy(&image, "twin")?);
+    let options = Options { second: Some(twin.path.clone()), ..Options::new() };
+    refuses(&disk, &options, "this boot is impossible: find the root: more than one disk")
+}
+
 /// A direct boot with this root hash on the command line.
 fn direct(image: &Image, kernel: &str, root_hash: &str) -> Options {
     let initrd = tests::root().join(format!("build/work-kruxos_{}_x86_64", tests::VERSION));
