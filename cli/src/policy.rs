@@ -1,9 +1,12 @@
 //! `krux policy`: check, test, explain.
 
+use crate::ended::Ended;
+use crate::remote::{Desk, sha256};
 use crate::render;
 use anyhow::{Context, Result, bail};
 use capabilities::find;
 use clap::{Args, Subcommand};
+use contract::statement::Act;
 use policy::{Answer, Because, Call, Decided, Facts, Layer, LayerKind, Set, cases, decide, parse};
 use serde_json::{Value as Json, json};
 
@@ -22,6 +25,25 @@ pub(crate) enum Command {
         /// The table.
         #[arg(long)]
         cases: String,
+    },
+    /// The text of a box's policy.
+    Show,
+    /// Replaces a box's policy as a whole, after it was checked here.
+    Apply {
+        /// The text.
+        file: String,
+    },
+    /// Says what a box's agent would get, limits used up included.
+    ExplainBox {
+        /// The calling agent's name.
+        #[arg(long)]
+        agent: String,
+        /// `category.verb`, or with `@version`.
+        #[arg(long)]
+        capability: String,
+        /// The input, a JSON object.
+        #[arg(long, default_value = "{}")]
+        input: String,
     },
     /// Says what a call would get, effect by effect, and which rules say so. The call is made up: no
     /// box is asked, and no limit counts as used up.
@@ -50,6 +72,50 @@ pub(crate) struct SetFiles {
     limits: Vec<String>,
 }
 
+impl Command {
+    /// Whether it needs no box.
+    pub(crate) const fn is_local(&self) -> bool {
+        matches!(self, Self::Check { .. } | Self::Test { .. } | Self::Explain { .. })
+    }
+}
+
+/// Commands at a box.
+pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
+    let answer = match command {
+        Command::Show => desk.act(Act::PolicyShow)?,
+        Command::ExplainBox { agent, capability, input } => {
+            let (agent, capability) = (agent.clone(), capability.clone());
+            desk.act(Act::PolicyExplain { agent, capability, input: input.clone() })?
+        }
+        Command::Apply { file } => {
+            let text = read(file)?;
+            if let Err(error) = parse(&text) {
+                bail!("{}", render::mistake(file, &text, &error));
+            }
+            let act = Act::PolicyApply { body: sha256(text.as_bytes()) };
+            desk.send(act, Some(text.as_bytes()))?.json()?
+        }
+        Command::Check { .. } | Command::Test { .. } | Command::Explain { .. } => {
+            return Ok(Ended::Usage);
+        }
+    };
+    if as_json {
+        render::object(&answer);
+        return Ok(Ended::Done);
+    }
+    match command {
+        Command::Show => {
+            render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default())
+        }
+        Command::Apply { .. } => {
+            let version = answer.get("version").map(render::text).unwrap_or_default();
+            render::line(&format!("in force, as version {version}"));
+        }
+        _ => render::line(&serde_json::to_string_pretty(&answer)?),
+    }
+    Ok(Ended::Done)
+}
+
 /// Whether the answer is yes.
 pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
     match command {
@@ -58,6 +124,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Explain { set, agent, capability, input } => {
             explain(&read_set(set)?, agent, capability, input, as_json)
         }
+        Command::Show | Command::Apply { .. } | Command::ExplainBox { .. } => Ok(false),
     }
 }
 

@@ -18,6 +18,8 @@ COMMAND_LINE = {
 }
 EFI_ARCH = {"x86_64": "x64", "aarch64": "aa64"}
 MKOSI_ARCH = {"x86_64": "x86-64", "aarch64": "arm64"}
+# what the test images leave out of the release image, so that the probe can stand in its place
+TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "smoke": []}
 EMPTY_UUID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -33,10 +35,11 @@ def built_at():
     return done.stdout.strip() or os.environ.get("SOURCE_DATE_EPOCH", "1764547200")
 
 
-def build(arch="x86_64", output=BUILD, target_dir=None, test=False):
+def build(arch="x86_64", output=BUILD, target_dir=None, test=None):
     """Build the image for `arch` into `output`; returns the path of the disk.
 
-    A test image is the release image with programs and service descriptions of tests/ added.
+    A test image is the release image with the programs of tests/ added, and with service descriptions
+    and a table of edges of its own.
     """
     tools.tree()
     built_kernel = kernel.build(arch)
@@ -47,9 +50,9 @@ def build(arch="x86_64", output=BUILD, target_dir=None, test=False):
     with stage(f"image {name(arch, test)}"):
         assemble(arch, built_kernel, binaries, work)
         if test:
-            add_tests(binaries, work / "tree")
+            add_tests(binaries, work / "tree", test)
         copy(built_kernel.config, output / f"{name(arch, test)}.kernel-config")
-        return call_mkosi(arch, work, output, name(arch, test))
+        return call_mkosi(arch, work, output, name(arch, test), TESTS.get(test, []))
 
 
 def assemble(arch, built_kernel, binaries, work):
@@ -75,17 +78,18 @@ def assemble(arch, built_kernel, binaries, work):
     initramfs(binaries / "init", work / "initramfs.cpio.zst")
 
 
-def add_tests(binaries, tree):
+def add_tests(binaries, tree, test):
     """What only a test image holds."""
-    for (package, program), place in programs.TEST_PROGRAMS.items():
+    for (_, program), place in programs.TEST_PROGRAMS.items():
         copy(binaries / program, tree / place, 0o755)
-        copy(ROOT / f"tests/{package}/{package}.toml", tree / f"usr/lib/kruxos/services/{package}.toml")
-    copy(ROOT / "tests/probe/edges.toml", tree / "usr/lib/kruxos/edges.toml")
+    for file in sorted((ROOT / "tests/images" / test).iterdir()):
+        folder = "" if file.name == "edges.toml" else "services/"
+        copy(file, tree / "usr/lib/kruxos" / (folder + file.name))
 
 
-def name(arch, test=False):
+def name(arch, test=None):
     """The name of an image, without its ending."""
-    return f"kruxos_{version()}_{arch}" + ("_test" if test else "")
+    return f"kruxos_{version()}_{arch}" + (f"_{test}" if test else "")
 
 
 def copy(source, target, mode=0o644):
@@ -147,14 +151,15 @@ def pad(data):
     return data + b"\0" * (-len(data) % 4)
 
 
-def call_mkosi(arch, work, output, image):
+def call_mkosi(arch, work, output, image, without=()):
     environment, python = tools.mkosi()
     tools.run_logged(work / "log", [
         *python, "mkosi", "--directory", ROOT, "--architecture", MKOSI_ARCH[arch],
         "--tools-tree", tools.tree_path(), "--skeleton-tree", work / "skeleton", "--extra-tree", work / "tree",
         "--initrd", work / "initramfs.cpio.zst", "--kernel-command-line", COMMAND_LINE[arch],
         "--image-version", version(), "--output", image, "--output-directory", output,
-        "--source-date-epoch", built_at(), "--force", "build",
+        "--source-date-epoch", built_at(), "--force",
+        *(f"--remove-files=/usr/lib/kruxos/services/{service}.toml" for service in without), "build",
     ], environment)
     disk = output / f"{image}.raw"
     if not disk.exists():

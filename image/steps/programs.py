@@ -1,19 +1,32 @@
-"""Our programs: static, for musl, linked by the toolchain's own lld; the same bytes from any path."""
+"""Our programs: static, for musl, linked by the toolchain's own lld; the same bytes from any path.
+
+The little C and assembly of TLS (crate ring) is compiled inside the tools tree, whatever the host has."""
 
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 
+from . import tools
 from .places import ROOT, cache
 from .progress import Refused, stage
 
 # (package, program): where the program stands in the image
 PROGRAMS = {
+    ("audit", "audit"): "usr/bin/audit",
+    ("console", "console"): "usr/bin/console",
+    ("gateway", "gateway"): "usr/bin/gateway",
     ("init", "init"): "usr/sbin/init",
     ("net", "net"): "usr/bin/net",
+    ("pdp", "pdp"): "usr/bin/pdp",
     ("sandbox", "forker"): "usr/bin/forker",
     ("sandbox", "worker"): "usr/bin/worker",
+    ("vault", "vault"): "usr/bin/vault",
+}
+COMPILERS = {
+    "x86_64": {"CC": "gcc", "AR": "ar"},
+    "aarch64": {"CC": "aarch64-linux-gnu-gcc", "AR": "aarch64-linux-gnu-ar"},
 }
 # what a test image holds besides; every other file of it is the release image's
 TEST_PROGRAMS = {("probe", "probe"): "usr/lib/kruxos-test/probe"}
@@ -28,7 +41,23 @@ def cargo():
     return found
 
 
-def build(arch, target_dir=None, test=False):
+def compilers(arch, target, home):
+    """What makes build scripts compile C inside the tools tree: small programs that enter it."""
+    folder = pathlib.Path(target) / "tools-tree"
+    folder.mkdir(parents=True, exist_ok=True)
+    variables = {}
+    for variable, program in COMPILERS[arch].items():
+        environment, words = tools.inside([program], write=[target], read=[home])
+        *sandbox, program = map(shlex.quote, words)
+        entry = folder / f"{arch}-{variable.lower()}"
+        entry.write_text(f'#!/bin/sh\nexport PYTHONPATH={shlex.quote(environment["PYTHONPATH"])}\n'
+                         f'exec {" ".join(sandbox)} --chdir "$PWD" {program} "$@"\n')
+        entry.chmod(0o755)
+        variables[f"{variable}_{arch}_unknown_linux_musl"] = os.fspath(entry)
+    return variables
+
+
+def build(arch, target_dir=None, test=None):
     """Build every program for `arch`; returns the folder that holds them, by package name."""
     triple = f"{arch}-unknown-linux-musl"
     target = pathlib.Path(target_dir) if target_dir else cache() / "target"
@@ -39,8 +68,8 @@ def build(arch, target_dir=None, test=False):
     for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}:
         words += ["--package", package]
     with stage(f"programs {arch}"):
-        done = subprocess.run(words, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": os.fspath(target)},
-                              capture_output=True, text=True, check=False)
+        environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target)}
+        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused("cargo build failed:\n" + done.stderr[-4000:])
     return target / triple / "release"

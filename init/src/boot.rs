@@ -21,7 +21,9 @@ pub(crate) fn run() -> Result<Infallible, BootError> {
     }
     timeline.stage("filesystems", || filesystem::mount_all(disk))?;
     let plan = timeline.stage("descriptions", service::load)?;
-    let mut supervisor = timeline.stage("services", || Supervisor::start(plan, watchdog))?;
+    let mut supervisor =
+        timeline.stage("services", || Supervisor::start(plan, watchdog, meta.operator))?;
+    timeline.stage("call", || supervisor.prove())?;
     timeline.stage("bless", bless::bless)?;
     timeline.ready();
     let end = supervisor.run()?;

@@ -36,6 +36,39 @@ pub(crate) fn last_words(error: &BootError) {
     std::thread::sleep(LAST_WORDS);
 }
 
+/// Our lines that the kernel's log still holds, oldest first (kernel documentation, dev-kmsg).
+pub(crate) fn recent() -> Vec<String> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    const RECORDS_MAX: usize = 20_000;
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let log = OpenOptions::new().read(true).custom_flags(nonblocking).open("/dev/kmsg");
+    let Ok(mut log) = log else { return Vec::new() };
+    let mut lines = Vec::new();
+    let mut record = vec![0; 8_192];
+    for _ in 0..RECORDS_MAX {
+        match log.read(&mut record) {
+            Ok(length @ 1..) => {
+                let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
+                let line = text.lines().next().and_then(|line| line.split_once(";kruxos: "));
+                let at_us = text.split(',').nth(2).and_then(|at| at.parse::<u64>().ok());
+                lines.extend(line.zip(at_us).map(|((_, line), at_us)| {
+                    format!(
+                        "{:>6}.{:03} {}",
+                        at_us / 1_000_000,
+                        at_us / 1_000 % 1_000,
+                        printable(line)
+                    )
+                }));
+            }
+            // a record was overwritten while it was read: the next one is there
+            Err(error) if error.raw_os_error() == Some(32) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    lines
+}
+
 /// Makes a panic, which no code path is meant to reach, say where it was before PID 1 aborts and
 /// the kernel restarts the machine.
 pub(crate) fn say_panics() {

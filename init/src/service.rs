@@ -3,6 +3,7 @@
 //! ([`supervise`]).
 
 pub(crate) mod description;
+mod own;
 mod start;
 mod supervise;
 

@@ -40,12 +40,12 @@ impl Image {
         Self::built(&root().join("build"), &format!("kruxos_{VERSION}_{arch}"))
     }
 
-    /// The test image: the release image and `tests/probe`.
+    /// A test image: the release image, `tests/probe` and what `tests/images/NAME` holds.
     ///
     /// # Errors
     /// When it is not there.
-    pub fn with_probe() -> Result<Self> {
-        Self::built(&root().join("build"), &format!("kruxos_{VERSION}_x86_64_test"))
+    pub fn test(name: &str) -> Result<Self> {
+        Self::built(&root().join("build"), &format!("kruxos_{VERSION}_x86_64_{name}"))
     }
 
     fn built(folder: &Path, name: &str) -> Result<Self> {

@@ -4,9 +4,16 @@
 //! hostile. [`Service`] is the service's side of the control socket that init gave it.
 #![forbid(unsafe_code)]
 
+mod mailbox;
+pub mod performer;
+pub mod sealed;
 mod service;
+pub mod tickets;
+mod wait;
 
+pub use mailbox::Mailbox;
 pub use service::{Service, Wish};
+pub use wait::wait;
 
 use contract::cbor::{self, CborError};
 use contract::limits::{FRAME_BYTES_MAX, FRAME_FDS_MAX};
@@ -43,6 +50,9 @@ pub enum ChannelError {
         /// How many the message speaks of.
         expected: usize,
     },
+    /// A body that its sender could still change.
+    #[error("a body that is not sealed")]
+    NotSealed,
     /// The bytes are not the message that was expected.
     #[error("frame: {0}")]
     Content(#[from] CborError),
@@ -103,7 +113,15 @@ impl Channel {
         message: &T,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        let bytes = cbor::encode(message)?;
+        self.send_bytes(&cbor::encode(message)?, fds, SendFlags::NOSIGNAL)
+    }
+
+    fn send_bytes(
+        &self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> Result<(), ChannelError> {
         if bytes.len() > FRAME_BYTES_MAX || fds.len() > FRAME_FDS_MAX {
             return Err(ChannelError::TooLong);
         }
@@ -112,7 +130,7 @@ impl Channel {
         if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
             return Err(ChannelError::TooLong);
         }
-        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, flags)
             .map(drop)
             .map_err(|errno| kernel("sendmsg", errno))
     }
@@ -122,16 +140,24 @@ impl Channel {
     /// # Errors
     /// [`ChannelError`]; anything but `WouldBlock` means that the channel is of no more use.
     pub fn receive(&self) -> Result<Frame, ChannelError> {
+        self.take(RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// Receives one frame if one is there.
+    ///
+    /// # Errors
+    /// As [`Channel::receive`], and [`ChannelError::WouldBlock`] where that would wait.
+    pub fn receive_now(&self) -> Result<Frame, ChannelError> {
+        self.take(RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    }
+
+    fn take(&self, flags: RecvFlags) -> Result<Frame, ChannelError> {
         let mut bytes = vec![0; FRAME_BYTES_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_FDS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let answer = rustix::net::recvmsg(
-            &self.0,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .map_err(|errno| kernel("recvmsg", errno))?;
+        let answer =
+            rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)
+                .map_err(|errno| kernel("recvmsg", errno))?;
         let mut fds = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {

@@ -2,11 +2,17 @@
 //! is written down ([`cbor`]), and how much of anything there may be ([`limits`]).
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 pub mod cbor;
+pub mod console;
 pub mod control;
+pub mod door;
 pub mod effect;
+pub mod issue;
 pub mod limits;
 pub mod meta;
+pub mod pairing;
 pub mod path;
 pub mod perform;
+pub mod statement;
 pub mod uids;

@@ -9,5 +9,8 @@ pub const FRAME_FDS_MAX: usize = 8;
 /// Deepest nesting of one CBOR item: our own messages need nine.
 pub const CBOR_DEPTH_MAX: usize = 32;
 
+/// Longest name of an agent or operator.
+pub const AGENT_NAME_BYTES_MAX: usize = 32;
+
 /// Longest name of a service or an edge.
 pub const NAME_BYTES_MAX: usize = 64;

@@ -76,6 +76,8 @@ pub enum FromAudit {
     Epoch(u64),
     /// Perform this.
     Ticket(Ticket),
+    /// The outcome of this call is durable; it need not be kept any more.
+    Acknowledged(CallId),
 }
 
 /// From a performer to audit.
@@ -93,6 +95,11 @@ pub enum ToAudit {
         call: CallId,
         /// How.
         outcome: Outcome,
+    },
+    /// Everything of earlier epochs has ended and was said; what was not said is unknown.
+    Settled {
+        /// The epoch that began.
+        epoch: u64,
     },
     /// A ticket or spec was not acted on.
     Refused {
@@ -138,6 +145,15 @@ pub struct Outcome {
     pub cpu_us: u64,
     /// Packets that the cage tried to send or receive, all of them dropped.
     pub dropped_packets: u64,
+}
+
+impl Outcome {
+    /// An outcome of a performer that has no cage.
+    #[must_use]
+    pub fn of(code: &str) -> Self {
+        let code = code.to_owned();
+        Self { code, memory_peak_bytes: 0, cpu_us: 0, dropped_packets: 0 }
+    }
 }
 
 /// From the forker to a worker in its cage, with the input, the answer's pipe.

@@ -6,3 +6,19 @@ pub const NET: u32 = 901;
 pub const EGRESS: u32 = 902;
 /// The user whose process streams sealed ledger segments out.
 pub const EXPORT: u32 = 903;
+/// The forker.
+pub const FORKER: u32 = 904;
+/// The door for agents.
+pub const AGENTS_DOOR: u32 = 905;
+/// The door for operators.
+pub const OPERATORS_DOOR: u32 = 906;
+/// The policy decision point.
+pub const PDP: u32 = 907;
+/// The audit writer.
+pub const AUDIT: u32 = 908;
+/// The vault.
+pub const VAULT: u32 = 909;
+/// The console.
+pub const CONSOLE: u32 = 910;
+/// Agents' files on the disk belong to this and upwards, one user an agent.
+pub const AGENTS: u32 = 200_000;

@@ -57,6 +57,15 @@ impl Chain {
         envelope.sequence == self.next && envelope.previous == self.last.unwrap_or(Digest::NONE)
     }
 
+    /// Takes a record that was read back, if it follows.
+    pub fn follow(&mut self, record: &Record) -> bool {
+        let fits = self.fits(record);
+        if fits {
+            self.take(record);
+        }
+        fits
+    }
+
     pub(crate) fn take(&mut self, record: &Record) {
         self.next += 1;
         self.last = Some(record.digest());

@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod checkpoint;
+pub mod frame;
 mod record;
 mod tree;
 mod verify;
+pub mod writer;
 
 pub use chain::{Appended, Chain};
 pub use record::{Digest, Envelope, Kind, Record, RecordError, SaltedDigest};

@@ -138,9 +138,9 @@ pub fn landlock(reach: &Reach) -> Result<(), LandlockError> {
     for (path, rights) in &reach.files {
         let fd = PathFd::new(path)
             .map_err(|source| LandlockError::Path { path: path.clone(), source })?;
-        let file = std::path::Path::new(path).is_file();
+        let directory = std::path::Path::new(path).is_dir();
         let access = access(*rights);
-        let access = if file { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
+        let access = if !directory { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
         created = created.add_rule(PathBeneath::new(fd, access))?;
     }
     for program in &reach.programs {

@@ -198,6 +198,7 @@ const EVERYWHERE: &[Entry] = &[
     ("pwritev", libc::SYS_pwritev),
     ("pwritev2", libc::SYS_pwritev2),
     ("quotactl", libc::SYS_quotactl),
+    ("quotactl_fd", libc::SYS_quotactl_fd),
     ("read", libc::SYS_read),
     ("readahead", libc::SYS_readahead),
     ("readlinkat", libc::SYS_readlinkat),

@@ -24,4 +24,4 @@ pub use parse::{ParseError, parse};
 pub use quantity::{Bytes, Rate, Span};
 pub use rule::{Approval, Grants, Limits, Rule};
 pub use set::{Layer, Set, SetError};
-pub use test::Test;
+pub use test::{Network, Test};

@@ -48,7 +48,9 @@ impl Network {
         clean.then_some(network)
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Whether an address lies in it; one of the other family never does.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
         let inside = self.number(address).zip(self.number(self.address));
         inside.is_some_and(|(a, b)| a & self.mask() == b & self.mask())
     }

@@ -23,6 +23,12 @@ pub(crate) struct Description {
     /// A cgroup below the root that it may make others in; emptied before each start.
     #[serde(default)]
     pub(crate) delegated_cgroup: Option<String>,
+    /// Directories that are its own: made and given to it, for it alone, before each start.
+    #[serde(default)]
+    pub(crate) owns: Vec<String>,
+    /// Devices that are its own, where they are there.
+    #[serde(default)]
+    pub(crate) devices: Vec<String>,
     /// Services that must be ready before this one is told to start.
     pub(crate) after: Vec<String>,
     /// Time from its start to its `Ready`, in milliseconds.
@@ -129,7 +135,8 @@ fn parse(texts: Vec<(String, String)>, table: &str) -> Result<Plan, BootError> {
     let mut names = BTreeSet::new();
     for edge in &edges {
         let [a, b] = &edge.between;
-        if a == b || !services.contains_key(a) || !services.contains_key(b) {
+        let exists = |name: &String| name == super::own::NAME || services.contains_key(name);
+        if a == b || !exists(a) || !exists(b) {
             return Err(BootError::new("edge", &edge.name, "it needs two services that exist"));
         }
         if !names.insert(edge.name.clone()) || edge.name.len() > NAME_BYTES_MAX {

@@ -36,6 +36,11 @@ pub(super) fn start(service: &Description) -> Result<(Pid, Channel), BootError> 
     if let Some(name) = &service.delegated_cgroup {
         delegate_cgroup(name, service.uid)?;
     }
+    service.owns.iter().try_for_each(|path| give(path, service.uid))?;
+    for device in service.devices.iter().filter(|path| std::path::Path::new(path).exists()) {
+        std::os::unix::fs::chown(device, Some(service.uid), Some(service.uid))
+            .during("chown", device)?;
+    }
     let (ours, theirs) =
         Channel::pair(SocketFlags::empty()).during("make control socket", &service.name)?;
     rustix::io::ioctl_fionbio(&ours, true).during("make control socket", &service.name)?;
@@ -44,6 +49,14 @@ pub(super) fn start(service: &Description) -> Result<(Pid, Channel), BootError> 
     let report = move |error: &BootError| console::note(&format!("start {name}: {error}"));
     let pid = process::spawn(become_service, report)?;
     Ok((pid, Channel::new(ours)))
+}
+
+/// Makes a directory that is the service's own, readable by nobody else.
+fn give(path: &str, uid: u32) -> Result<(), BootError> {
+    std::fs::create_dir_all(path).during("make directory", path)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(path, mode).during("chmod", path)?;
+    std::os::unix::fs::chown(path, Some(uid), Some(uid)).during("chown", path)
 }
 
 /// Kills every process of the service, its own children included.

@@ -2,6 +2,7 @@
 //! service.
 
 use super::description::{Description, Edge, Plan};
+use super::own::{self, Act, Own};
 use super::start;
 use crate::console;
 use crate::error::{BootError, While};
@@ -10,6 +11,7 @@ use crate::timeline::boot_ms;
 use crate::watchdog::{KEEP_ALIVE_MS, Watchdog};
 use channel::{Channel, ChannelError};
 use contract::control::{self, ToInit, ToService};
+use contract::meta::FirstOperator;
 use linux::signal::{self, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
@@ -18,6 +20,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Time that all services together have to end at shutdown.
 const STOP_MS_MAX: u64 = 5_000;
+/// Time between an operator's wish to end the machine and its end, for the answer to go out.
+const END_AFTER_MS: u64 = 1_000;
+/// Time for the call that shows that this boot is good, and between two tries.
+const PROVE_MS_MAX: u64 = 60_000;
+const ASK_AGAIN_MS: u64 = 5_000;
 /// So many early exits of one service before the first ready make the boot impossible.
 const EARLY_EXITS_MAX: u32 = 5;
 
@@ -46,6 +53,7 @@ struct Service {
     description: Description,
     state: State,
     early_exits: u32,
+    starts: u64,
 }
 
 /// All services, and what PID 1 waits for.
@@ -58,18 +66,26 @@ pub(crate) struct Supervisor {
     button: Option<Button>,
     watchdog_due_ms: u64,
     wanted_end: Option<End>,
+    own: Own,
+    /// An operator's wish to end the machine, and when: the answer goes out before.
+    ends_at_ms: Option<(End, u64)>,
     booted: bool,
 }
 
 impl Supervisor {
     /// Starts every service and waits until all are ready; each has its own deadline.
-    pub(crate) fn start(plan: Plan, watchdog: Watchdog) -> Result<Self, BootError> {
+    pub(crate) fn start(
+        plan: Plan,
+        watchdog: Watchdog,
+        operator: Option<FirstOperator>,
+    ) -> Result<Self, BootError> {
         let signals = signal::supervisor_signals()?;
         start::prepare_cgroups()?;
         let services = plan.services.into_iter().map(|description| Service {
             description,
             state: State::Down { until_ms: 0 },
             early_exits: 0,
+            starts: 0,
         });
         let mut supervisor = Self {
             services: services.collect(),
@@ -79,6 +95,8 @@ impl Supervisor {
             button: Button::find(),
             watchdog_due_ms: 0,
             wanted_end: None,
+            own: Own::new(operator),
+            ends_at_ms: None,
             booted: false,
         };
         while !supervisor.all_ready() {
@@ -86,6 +104,29 @@ impl Supervisor {
         }
         supervisor.booted = true;
         Ok(supervisor)
+    }
+
+    /// A call of the principal `boot` through everything: pdp, audit, a cage. A box whose table of
+    /// edges does not lead to pdp, which is one of the tests, has no such call.
+    pub(crate) fn prove(&mut self) -> Result<(), BootError> {
+        if !self.edges.iter().any(|edge| edge.name == own::BOOT) {
+            console::note("no pdp in the table of edges: no call was made");
+            return Ok(());
+        }
+        let deadline_ms = boot_ms() + PROVE_MS_MAX;
+        let mut code = String::new();
+        while boot_ms() < deadline_ms {
+            self.own.ask_boot();
+            let until_ms = boot_ms() + ASK_AGAIN_MS;
+            while boot_ms() < until_ms && self.own.booted.is_none() {
+                self.turn()?;
+            }
+            code = self.own.booted.take().unwrap_or_else(|| "no answer".to_owned());
+            if code == "ok" {
+                return Ok(());
+            }
+        }
+        Err(BootError::new("call", "system.time", code))
     }
 
     /// Supervises until the machine is asked to end.
@@ -129,16 +170,73 @@ impl Supervisor {
             self.watchdog.keep_alive();
             self.watchdog_due_ms = now + KEEP_ALIVE_MS;
         }
+        if let Some((end, _)) = self.ends_at_ms.filter(|(_, at_ms)| now >= *at_ms) {
+            self.wanted_end = Some(end);
+        }
         for index in 0..self.services.len() {
             self.attend(index, now)?;
         }
         self.tell_to_serve();
-        let next = self.services.iter().filter_map(Service::deadline_ms).min();
+        let ends = self.ends_at_ms.map(|(_, at_ms)| at_ms);
+        let next = self.services.iter().filter_map(Service::deadline_ms).chain(ends).min();
         self.wait(next.unwrap_or(u64::MAX).min(self.watchdog_due_ms))?;
         self.take_signals()?;
         self.reap();
         self.listen();
+        while let Some(released) = self.own.hear() {
+            self.perform(released);
+        }
         Ok(())
+    }
+
+    fn perform(&mut self, released: channel::tickets::Released) {
+        let mut wanted = None;
+        let mut restart = None;
+        let services = self.services_json();
+        let names: Vec<&str> =
+            self.services.iter().map(|service| service.description.name.as_str()).collect();
+        self.own.perform(released, |act| match act {
+            Act::Services => Ok(services),
+            Act::Restart(name) if names.contains(&name.as_str()) => {
+                let answer = format!("{{\"restarted\":{}}}", own::json(&name));
+                restart = Some(name);
+                Ok(answer)
+            }
+            Act::Restart(name) => Err(format!("there is no service `{name}`")),
+            Act::PowerOff => {
+                wanted = Some(End::PowerOff);
+                Ok("{\"ending\":\"power off\"}".to_owned())
+            }
+            Act::Reboot => {
+                wanted = Some(End::Restart);
+                Ok("{\"ending\":\"restart\"}".to_owned())
+            }
+        });
+        self.ends_at_ms =
+            wanted.map_or(self.ends_at_ms, |end| Some((end, boot_ms() + END_AFTER_MS)));
+        for service in
+            self.services.iter().filter(|s| Some(&s.description.name) == restart.as_ref())
+        {
+            start::kill_all(&service.description);
+        }
+    }
+
+    fn services_json(&self) -> String {
+        let each = self.services.iter().map(|service| {
+            let state = match &service.state {
+                State::Down { .. } => "down",
+                State::Starting { .. } => "starting",
+                State::Ready { .. } => "ready",
+                State::Ended => "ended",
+            };
+            let since = service.running().map_or(0, |running| running.since_ms);
+            format!(
+                "{{\"name\":{},\"state\":\"{state}\",\"since_ms\":{since},\"starts\":{}}}",
+                own::json(&service.description.name),
+                service.starts
+            )
+        });
+        format!("{{\"services\":[{}]}}", each.collect::<Vec<_>>().join(","))
     }
 
     /// Starts what is due, kills what is overdue.
@@ -153,6 +251,7 @@ impl Supervisor {
                 }
                 match start::start(&service.description) {
                     Ok((pid, control)) => {
+                        service.starts += 1;
                         let deadline_ms = now + service.description.ready_ms_max;
                         let running = Running { pid, control, since_ms: now };
                         service.state = State::Starting { running, deadline_ms, told: false };
@@ -180,24 +279,41 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Makes a new pair for every edge between this service and one that runs.
-    fn connect(&self, index: usize) {
-        let Some(name) = self.services.get(index).map(|s| &s.description.name) else { return };
-        for edge in self.edges.iter().filter(|edge| edge.between.contains(name)) {
-            let running = |end: &String| {
-                self.services.iter().find(|s| s.description.name == *end).and_then(Service::running)
-            };
-            let [a, b] = &edge.between;
-            let (Some(a), Some(b)) = (running(a), running(b)) else { continue };
-            let pair = Channel::pair(SocketFlags::empty()).and_then(|(first, second)| {
-                let message = (control::VERSION, ToService::Edge { name: edge.name.clone() });
-                a.control.send(&message, &[first.as_fd()])?;
-                b.control.send(&message, &[second.as_fd()])
-            });
-            if let Err(error) = pair {
+    /// Makes a new pair for every edge between this service and one that runs, or init.
+    fn connect(&mut self, index: usize) {
+        let Some(name) = self.services.get(index).map(|s| s.description.name.clone()) else {
+            return;
+        };
+        let edges: Vec<Edge> =
+            self.edges.iter().filter(|edge| edge.between.contains(&name)).cloned().collect();
+        for edge in edges {
+            if let Err(error) = self.make_pair(&edge) {
                 console::note(&format!("edge {}: {error}", edge.name));
             }
         }
+    }
+
+    fn make_pair(&mut self, edge: &Edge) -> Result<(), ChannelError> {
+        let running = |end: &String| {
+            self.services.iter().find(|s| s.description.name == *end).and_then(Service::running)
+        };
+        let message = (control::VERSION, ToService::Edge { name: edge.name.clone() });
+        let ends = edge.between.each_ref().map(|end| (end == own::NAME, running(end)));
+        if ends.iter().any(|(own, running)| !own && running.is_none()) {
+            return Ok(()); // made when the other end starts
+        }
+        let pair = Channel::pair(SocketFlags::empty())?;
+        let mut mine = None;
+        for ((_, running), end) in ends.into_iter().zip([pair.0, pair.1]) {
+            match running {
+                Some(running) => running.control.send(&message, &[end.as_fd()])?,
+                None => mine = Some(Channel::new(end)),
+            }
+        }
+        if let Some(channel) = mine {
+            self.own.replace(&edge.name, channel);
+        }
+        Ok(())
     }
 
     /// Tells each started service to serve once those that it follows are ready.
@@ -226,6 +342,8 @@ impl Supervisor {
     /// Waits for a signal or a word of a service, at most until `until_ms`.
     fn wait(&self, until_ms: u64) -> Result<(), BootError> {
         let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let own = self.own.files();
+        watched.extend(own.iter().flatten().map(|f| PollFd::from_borrowed_fd(*f, PollFlags::IN)));
         for running in self.services.iter().filter_map(Service::running) {
             watched.push(PollFd::from_borrowed_fd(running.control.as_fd(), PollFlags::IN));
         }

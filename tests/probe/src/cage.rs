@@ -327,7 +327,7 @@ impl<'a> Stand<'a> {
         loop {
             let ((_, message), _) = self.audit.receive()?.open(|_: &(u16, ToAudit)| 0)?;
             match message {
-                ToAudit::Started { .. } => {}
+                ToAudit::Started { .. } | ToAudit::Settled { .. } => {}
                 ToAudit::Ended { outcome, .. } => return Ok(Ok((outcome, ()))),
                 ToAudit::Refused { why, .. } => return Ok(Err(why)),
             }

@@ -62,7 +62,7 @@ fn list_esp(disk: &Disk) -> String {
 /// services do and is started again.
 #[test]
 fn root_cannot_write_the_root_and_services_are_kept_running() -> Result<()> {
-    let disk = Disk::copy(&Image::with_probe()?, "probe")?;
+    let disk = Disk::copy(&Image::test("cage")?, "probe")?;
     let mut machine = Machine::start(&disk, &Options::new())?;
     machine.wait_for("probe: third run stays", 300)?;
     let console = machine.console();
@@ -80,7 +80,7 @@ fn root_cannot_write_the_root_and_services_are_kept_running() -> Result<()> {
 #[test]
 fn a_call_is_performed_in_a_cage_behind_five_rings_and_on_a_fitting_ticket_alone() -> Result<()> {
     const CHECKS: usize = 56;
-    let disk = Disk::copy(&Image::with_probe()?, "cage")?;
+    let disk = Disk::copy(&Image::test("cage")?, "cage")?;
     let mut machine = Machine::start(&disk, &Options::new())?;
     machine.wait_for("probe: cage: all tried", 300)?;
     let console = machine.console();

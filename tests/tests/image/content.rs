@@ -84,7 +84,7 @@ fn is_static(elf: &[u8]) -> bool {
 #[test]
 fn the_test_image_differs_only_by_the_probe() -> Result<()> {
     let release = unpacked(&Image::release("x86_64")?, "content-release")?;
-    let test = unpacked(&Image::with_probe()?, "content-test")?;
+    let test = unpacked(&Image::test("cage")?, "content-test")?;
     let content = |folder: &Path| -> Result<BTreeMap<String, Vec<u8>>> {
         let list = files(folder)?.into_iter().filter(|path| path.is_file());
         list.map(|path| {

@@ -1,5 +1,5 @@
-//! Which calls may begin: specs that wait for their ticket, tickets that match. Pure; the forker
-//! acts on what [`Calls::release`] hands out and on nothing else.
+//! Which calls a performer may begin: specs that wait for their ticket, tickets that match. It does
+//! nothing itself; a performer acts on what [`Calls::release`] hands out and on nothing else.
 
 use contract::perform::{CallId, Refusal, Spec, Ticket};
 use std::collections::{BTreeMap, VecDeque};
@@ -12,30 +12,40 @@ const USED_MAX: usize = 4_096;
 
 /// A spec that no ticket has released yet.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) spec: Spec,
-    pub(crate) digest: [u8; 32],
+pub struct Waiting {
+    /// What was decided.
+    pub spec: Spec,
+    /// SHA-256 of its frame.
+    pub digest: [u8; 32],
     /// The sealed input and the answer's pipe.
-    pub(crate) fds: [OwnedFd; 2],
+    pub fds: [OwnedFd; 2],
 }
 
 /// A call that may begin: proof that a matching, unused ticket came in time. It cannot be made
 /// elsewhere, and performing consumes it.
 #[derive(Debug)]
-pub(crate) struct Released {
+pub struct Released {
     spec: Spec,
     fds: [OwnedFd; 2],
 }
 
 impl Released {
-    pub(crate) fn into_parts(self) -> (Spec, [OwnedFd; 2]) {
+    /// The call.
+    #[must_use]
+    pub const fn call(&self) -> CallId {
+        self.spec.call
+    }
+
+    /// The spec, and its two descriptors.
+    #[must_use]
+    pub fn into_parts(self) -> (Spec, [OwnedFd; 2]) {
         (self.spec, self.fds)
     }
 }
 
 /// Specs, the epoch, and which calls have begun.
 #[derive(Debug, Default)]
-pub(crate) struct Calls {
+pub struct Calls {
     epoch: Option<u64>,
     waiting: BTreeMap<CallId, Waiting>,
     used: VecDeque<CallId>,
@@ -43,12 +53,15 @@ pub(crate) struct Calls {
 
 impl Calls {
     /// A new start of audit: tickets of another epoch are void from now on.
-    pub(crate) const fn begin_epoch(&mut self, epoch: u64) {
+    pub const fn begin_epoch(&mut self, epoch: u64) {
         self.epoch = Some(epoch);
     }
 
     /// Takes a spec to wait for its ticket.
-    pub(crate) fn expect(&mut self, waiting: Waiting) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal::Used`] and [`Refusal::Busy`].
+    pub fn expect(&mut self, waiting: Waiting) -> Result<(), Refusal> {
         let call = waiting.spec.call;
         if self.used.contains(&call) || self.waiting.contains_key(&call) {
             return Err(Refusal::Used);
@@ -62,7 +75,10 @@ impl Calls {
 
     /// Releases the call that `ticket` is for, once. A ticket that does not fit voids the spec: what
     /// was shown wrong is not tried again.
-    pub(crate) fn release(&mut self, ticket: &Ticket, now_ms: u64) -> Result<Released, Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal`], the first reason.
+    pub fn release(&mut self, ticket: &Ticket, now_ms: u64) -> Result<Released, Refusal> {
         if self.epoch != Some(ticket.epoch) {
             return Err(Refusal::OtherEpoch);
         }

@@ -1,0 +1,121 @@
+//! What is read from the ledger: pages of records, and the signed checkpoint that ends an export.
+
+use crate::store::StoreError;
+use crate::writer::Writer;
+use channel::Mailbox;
+use contract::bytes::Bytes;
+use contract::cbor;
+use contract::issue::{self, ToCertifier};
+use ed25519_dalek::{Signer as _, SigningKey};
+use ledger::checkpoint::{self, Checkpoint};
+use ledger::writer::Filter;
+use ledger::{Record, frame};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Longest page.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Most records that one page looks at.
+const LOOKED_AT_MAX: u64 = 50_000;
+
+/// Audit's own key, and the authority's word for it.
+pub(crate) struct Signer {
+    key: SigningKey,
+    certified: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Records that passed, and where to go on.
+pub(crate) struct Page {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) next: u64,
+}
+
+impl Signer {
+    /// Reads the key, making it at the first start.
+    pub(crate) fn open(folder: &Path) -> Result<Self, std::io::Error> {
+        let path = folder.join("checkpoint-key");
+        let mut secret = [0; 32];
+        match File::open(&path) {
+            Ok(mut file) => file.read_exact(&mut secret)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
+                let new = folder.join("checkpoint-key.new");
+                std::fs::remove_file(&new).ok();
+                let mut file =
+                    File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+                file.write_all(&secret)?;
+                file.sync_all()?;
+                std::fs::rename(&new, &path)?;
+                File::open(folder)?.sync_all()?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Self { key: SigningKey::from_bytes(&secret), certified: None })
+    }
+
+    /// Asks the authority to certify the key.
+    pub(crate) fn ask(&self, vault: Option<&mut Mailbox>) {
+        let key = Bytes(self.key.verifying_key().to_bytes().to_vec());
+        if let Some(vault) = vault {
+            // without an answer exports stay unsigned, which verification says
+            vault.post(&(issue::VERSION, ToCertifier::CertifyWriter { key }), Vec::new()).ok();
+        }
+    }
+
+    pub(crate) fn certified(&mut self, certificate: Vec<u8>, authority: Vec<u8>) {
+        self.certified = Some((certificate, authority));
+    }
+
+    fn checkpoint(&self, writer: &Writer) -> Option<Checkpoint> {
+        let (certified, authority) = self.certified.clone()?;
+        let (size, root) = (writer.chain.next(), writer.chain.tree().root());
+        Some(Checkpoint {
+            is: "checkpoint".to_owned(),
+            size,
+            root,
+            key: self.key.verifying_key().to_bytes(),
+            signature: self.key.sign(&checkpoint::text(size, &root)).to_bytes().to_vec(),
+            authority,
+            certified,
+        })
+    }
+}
+
+/// Records from `from` on that pass; what cannot be read ends the page.
+pub(crate) fn page(
+    writer: &Writer,
+    signer: &Signer,
+    from: u64,
+    filter: &Filter,
+) -> Result<Page, StoreError> {
+    let (mut bytes, mut next, mut at, mut found) = (Vec::new(), from, 0_u64, 0_u64);
+    writer.records.each_segment(|content| {
+        for record in frame::read_all(content).0 {
+            if at >= from {
+                let full = bytes.len() + record.len() > PAGE_BYTES_MAX
+                    || found >= filter.records_max
+                    || at - from >= LOOKED_AT_MAX;
+                if full {
+                    return false;
+                }
+                if Record::read(record).is_ok_and(|record| filter.passes(record.envelope())) {
+                    frame::write(&mut bytes, record);
+                    found += 1;
+                }
+                next = at + 1;
+            }
+            at += 1;
+        }
+        true
+    })?;
+    if filter.checkpoint
+        && next == writer.chain.next()
+        && let Some(checkpoint) = signer.checkpoint(writer)
+        && let Ok(encoded) = cbor::encode(&checkpoint)
+    {
+        frame::write(&mut bytes, &encoded);
+    }
+    Ok(Page { bytes, next })
+}

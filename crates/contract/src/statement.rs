@@ -1,0 +1,185 @@
+//! Statements: what an operator signs. The signed bytes are [`CONTEXT`] and the statement's JSON
+//! text, byte for byte as it was sent; the ledger keeps both, so that anybody can check them again.
+
+use serde::{Deserialize, Serialize};
+
+/// What comes before the text under the signature, so that it can be no other kind of message.
+pub const CONTEXT: &[u8] = b"kruxos statement 1\n";
+
+/// Longest statement.
+pub const STATEMENT_BYTES_MAX: usize = 16 << 10;
+
+/// Who says what to which box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// SHA-256 of the box's CA key (its SubjectPublicKeyInfo), 64 hexadecimal digits.
+    #[serde(rename = "box")]
+    pub of_box: String,
+    /// The box's number that makes this statement new, 32 hexadecimal digits; used once.
+    pub nonce: String,
+    /// The operator's name.
+    pub operator: String,
+    /// What is to be done.
+    pub act: Act,
+}
+
+/// What operators do. A digest is SHA-256 in hexadecimal; a body comes beside the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Act {
+    /// How the box is.
+    Status,
+    /// All agents.
+    Agents,
+    /// A new agent. Its token is made by the operator, who alone knows it.
+    AgentAdd {
+        /// Lower-case letters, digits and `-`, at most 32.
+        name: String,
+        /// Digest of the token.
+        token: String,
+        /// Addresses that it may come from, as a CIDR block; any without it.
+        source: Option<String>,
+    },
+    /// Its calls are refused until it is resumed.
+    AgentPause {
+        /// Which.
+        name: String,
+    },
+    /// The end of a pause.
+    AgentResume {
+        /// Which.
+        name: String,
+    },
+    /// It never calls again; its files stay.
+    AgentRevoke {
+        /// Which.
+        name: String,
+    },
+    /// Another token in place of the one it has.
+    AgentRotate {
+        /// Which.
+        name: String,
+        /// Digest of the new token.
+        token: String,
+    },
+    /// No agent calls anything until they are started.
+    Stop,
+    /// The end of a stop.
+    Start,
+    /// What waits for a person.
+    Approvals,
+    /// One that waits, or waited.
+    ApprovalShow {
+        /// The call, 32 hexadecimal digits.
+        call: String,
+    },
+    /// Yes, to exactly what was seen.
+    Accept {
+        /// The call.
+        call: String,
+        /// The digest of what was seen.
+        digest: String,
+        /// Why, for the record.
+        reason: Option<String>,
+    },
+    /// No.
+    Deny {
+        /// The call.
+        call: String,
+        /// Why, for the record and the agent.
+        reason: Option<String>,
+    },
+    /// What happened that a person is to know.
+    Notices,
+    /// It is known now.
+    Acknowledge {
+        /// The call.
+        call: String,
+    },
+    /// The box's policy, replaced as a whole by the body.
+    PolicyApply {
+        /// Digest of the body.
+        body: String,
+    },
+    /// The text of the box's policy.
+    PolicyShow,
+    /// Why an agent would get which answer.
+    PolicyExplain {
+        /// The agent.
+        agent: String,
+        /// The capability.
+        capability: String,
+        /// Its input, a JSON text.
+        input: String,
+    },
+    /// Records as they are, from one on, as a sealed file of frames.
+    AuditExport {
+        /// The first record.
+        from: u64,
+    },
+    /// Records that fit, newest last.
+    AuditQuery {
+        /// The first record.
+        from: u64,
+        /// Of this agent.
+        agent: Option<String>,
+        /// Of this capability.
+        capability: Option<String>,
+        /// Of this call.
+        call: Option<String>,
+        /// Of this kind.
+        record: Option<String>,
+        /// At most so many.
+        max: u64,
+    },
+    /// Another operator.
+    OperatorAdd {
+        /// Their name.
+        name: String,
+        /// Their signing key, 64 hexadecimal digits.
+        key: String,
+        /// Their age recipient.
+        recipient: String,
+    },
+    /// A file out of an agent's workspace.
+    FileGet {
+        /// The agent.
+        agent: String,
+        /// The path.
+        path: String,
+    },
+    /// A file, the body, into an agent's workspace.
+    FilePut {
+        /// The agent.
+        agent: String,
+        /// The path.
+        path: String,
+        /// Digest of the body.
+        body: String,
+    },
+    /// An act that another service performs: its name and input.
+    Perform {
+        /// One of [`PERFORMED`].
+        name: String,
+        /// Its input, a JSON text.
+        input: String,
+        /// Digest of the body, for those that have one.
+        body: Option<String>,
+    },
+}
+
+/// Acts that a service performs on a ticket: the name, the service, whether it only looks.
+pub const PERFORMED: &[(&str, &str, bool)] = &[
+    ("box.boot", "init", true),
+    ("box.logs", "init", true),
+    ("box.services", "init", true),
+    ("box.restart-service", "init", false),
+    ("box.shutdown", "init", false),
+    ("box.reboot", "init", false),
+    ("vault.status", "vault", true),
+    ("vault.list", "vault", true),
+    ("vault.attempt", "vault", true),
+    ("vault.unlock", "vault", false),
+    ("vault.add", "vault", false),
+];

@@ -1,0 +1,359 @@
+//! Operators' acts: the signature and the number of a statement are checked, then the act is answered
+//! from what is known, or recorded and performed on a ticket like a call.
+
+use crate::call::{Asked, Permit, lower, spec};
+use crate::refusal::{Refusal, say};
+use crate::state::{Agent, bytes32, call_id, hex};
+use crate::{Pdp, Then, Waiting};
+use contract::door::Status;
+use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
+use contract::limits::AGENT_NAME_BYTES_MAX;
+use contract::perform::{AgentPlace, CallId, Limits, Spec};
+use contract::statement::{Act, CONTEXT, PERFORMED, STATEMENT_BYTES_MAX, Statement};
+use ed25519_dalek::{Signature, VerifyingKey};
+use ledger::Kind;
+use ledger::writer::Draft;
+use policy::{Answer, Call, Facts};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::os::fd::OwnedFd;
+
+/// Longest body of an act.
+const BODY_BYTES_MAX: u64 = 100 << 20;
+/// What an act of a service may use: only its time counts.
+const LIMITS: Limits = Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 30_000 };
+
+/// A statement as it came.
+pub(crate) struct Signed {
+    pub(crate) statement: String,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) source: String,
+}
+
+/// A statement that an operator made: the only thing that acts are taken from.
+pub(crate) struct Stated {
+    pub(crate) operator: String,
+    pub(crate) facts: Vec<(String, String)>,
+    pub(crate) body: Option<OwnedFd>,
+    pub(crate) door: &'static str,
+    pub(crate) number: u64,
+}
+
+/// Whether a name can be an agent's or operator's.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= AGENT_NAME_BYTES_MAX
+        && !name.starts_with('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+impl Pdp {
+    pub(crate) fn act(
+        &mut self,
+        (door, number): (&'static str, u64),
+        signed: &Signed,
+        answer: OwnedFd,
+        body: Option<OwnedFd>,
+    ) {
+        let done = self.check(signed).and_then(|(statement, facts)| {
+            let Statement { operator, act, .. } = statement;
+            let stated = Stated { operator, facts, body, door, number };
+            self.dispatch(act, stated, answer)
+        });
+        match done {
+            Ok(None) => {}
+            Ok(Some(json)) => say(&mut self.peers, door, number, Status::Ok, &json),
+            Err(refusal) => {
+                self.refused_inputs += 1;
+                say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+            }
+        }
+    }
+
+    /// Who signed this, for this box, now.
+    fn check(&mut self, signed: &Signed) -> Result<(Statement, Vec<(String, String)>), Refusal> {
+        let no = |message: &str| Refusal::Signature { message: message.to_owned() };
+        if signed.statement.len() > STATEMENT_BYTES_MAX {
+            return Err(Refusal::Bad { message: "the statement is too long".to_owned() });
+        }
+        let statement: Statement = serde_json::from_str(&signed.statement)
+            .map_err(|error| Refusal::Bad { message: error.to_string() })?;
+        let operator = self.state.operators.get(&statement.operator);
+        let operator = operator.ok_or_else(|| no("no operator of this name is paired"))?;
+        let key = VerifyingKey::from_bytes(&operator.key).ok();
+        let signature = Signature::from_slice(&signed.signature).ok();
+        let text = [CONTEXT, signed.statement.as_bytes()].concat();
+        let holds = key.zip(signature).is_some_and(|(k, s)| k.verify_strict(&text, &s).is_ok());
+        if !holds {
+            return Err(no("the signature is not this operator's"));
+        }
+        if Some(&statement.of_box) != self.authority.map(|digest| hex(&digest)).as_ref() {
+            return Err(no("the statement is for another box"));
+        }
+        let key = hex(&operator.key);
+        if !self.take_nonce(&statement.nonce) {
+            return Err(no("the statement's number was used or is too old; sign a new one"));
+        }
+        let facts = [
+            ("operator", statement.operator.clone()),
+            ("statement", signed.statement.clone()),
+            ("signature", hex(&signed.signature)),
+            ("key", key),
+            ("source", signed.source.clone()),
+        ];
+        let facts = facts.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Ok((statement, facts))
+    }
+
+    /// The answer, or `None` when it comes with a record.
+    fn dispatch(
+        &mut self,
+        act: Act,
+        stated: Stated,
+        answer: OwnedFd,
+    ) -> Result<Option<String>, Refusal> {
+        match act {
+            Act::Status => Ok(Some(self.status())),
+            Act::Agents => Ok(Some(self.agents())),
+            Act::Approvals => Ok(Some(self.approvals())),
+            Act::ApprovalShow { call } => self.approval_show(&call).map(Some),
+            Act::Notices => Ok(Some(self.notices())),
+            Act::PolicyShow => Ok(Some(self.policy_show())),
+            Act::PolicyExplain { agent, capability, input } => {
+                self.explain(&agent, &capability, &input).map(Some)
+            }
+            Act::AuditExport { from } => self.export(&stated, from),
+            Act::AuditQuery { from, agent, capability, call, record, max } => {
+                self.query(&stated, from, [agent, capability, call, record], max)
+            }
+            Act::AgentAdd { name, token, source } => {
+                self.agent_add(stated, &name, &token, source, answer)
+            }
+            Act::AgentPause { name } => self.agent_change(stated, "agent-pause", &name),
+            Act::AgentResume { name } => self.agent_change(stated, "agent-resume", &name),
+            Act::AgentRevoke { name } => self.agent_change(stated, "agent-revoke", &name),
+            Act::AgentRotate { name, token } => {
+                bytes32(&token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
+                self.known_agent(&name)?;
+                let facts = vec![("name", name), ("token", token)];
+                self.recorded(stated, "agent-rotate", facts, None)
+            }
+            Act::Stop => self.recorded(stated, "stop", Vec::new(), None),
+            Act::Start => self.recorded(stated, "start", Vec::new(), None),
+            Act::Accept { call, digest, reason } => {
+                self.accept(stated, &call, &digest, reason.unwrap_or_default())
+            }
+            Act::Deny { call, reason } => self.deny(stated, &call, reason.unwrap_or_default()),
+            Act::Acknowledge { call } => {
+                let id = call_id(&call).ok_or_else(|| not_found("notice of this call"))?;
+                if !self.state.notices.iter().any(|notice| notice.call == id) {
+                    return Err(not_found("notice of this call"));
+                }
+                self.recorded(stated, "acknowledge", Vec::new(), Some(id))
+            }
+            Act::PolicyApply { body } => self.policy_apply(stated, &body),
+            Act::OperatorAdd { name, key, recipient } => {
+                bytes32(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
+                if !is_name(&name) || self.state.operators.contains_key(&name) {
+                    return Err(bad("`name`: taken, or no name"));
+                }
+                let facts = vec![("name", name), ("operator_key", key), ("recipient", recipient)];
+                self.recorded(stated, "operator-add", facts, None)
+            }
+            Act::FileGet { agent, path } => {
+                let input = json!({ "path": path }).to_string();
+                let input = sealed(input.as_bytes())?;
+                self.file(stated, &agent, "filesystem.read", input, answer)
+            }
+            Act::FilePut { agent, path: _, body } => {
+                let mut stated = stated;
+                let input = self.body(&mut stated, &body)?;
+                self.file(stated, &agent, "filesystem.write", input, answer)
+            }
+            Act::Perform { name, input, body } => {
+                self.perform(stated, &name, &input, body.as_deref(), answer)
+            }
+        }
+    }
+
+    /// The body of an act, if it is the one that was signed for.
+    pub(crate) fn body(&self, stated: &mut Stated, digest: &str) -> Result<OwnedFd, Refusal> {
+        let body = stated.body.take().ok_or_else(|| bad("the act's body is missing"))?;
+        let bytes = channel::sealed::read(&body, BODY_BYTES_MAX)
+            .map_err(|_error| bad("the act's body cannot be read or is too long"))?;
+        let found = hex(&Sha256::digest(&bytes));
+        if found == digest { Ok(body) } else { Err(bad("the body is not the one that was signed")) }
+    }
+
+    /// Records an act that changes what pdp knows; the answer goes out with the record.
+    pub(crate) fn recorded(
+        &mut self,
+        stated: Stated,
+        act: &str,
+        facts: Vec<(&str, String)>,
+        call: Option<CallId>,
+    ) -> Result<Option<String>, Refusal> {
+        let call = call.map_or_else(|| self.random_call(), Ok)?;
+        let draft = act_draft(call, act, stated.facts, facts);
+        self.record(draft, Vec::new(), None)?;
+        let (door, number, agent) = (stated.door, stated.number, String::new());
+        let then = Then::Say(Status::Ok, json!({ "call": hex(&call) }).to_string());
+        self.waiting.insert(call, Waiting { door, number, agent, then });
+        Ok(None)
+    }
+
+    fn known_agent(&self, name: &str) -> Result<&Agent, Refusal> {
+        let agent = self.state.agents.get(name).filter(|agent| !agent.revoked);
+        agent.ok_or_else(|| not_found(&format!("agent `{name}`")))
+    }
+
+    fn agent_change(
+        &mut self,
+        stated: Stated,
+        act: &str,
+        name: &str,
+    ) -> Result<Option<String>, Refusal> {
+        self.known_agent(name)?;
+        self.recorded(stated, act, vec![("name", name.to_owned())], None)
+    }
+
+    fn agent_add(
+        &mut self,
+        stated: Stated,
+        name: &str,
+        token: &str,
+        source: Option<String>,
+        answer: OwnedFd,
+    ) -> Result<Option<String>, Refusal> {
+        if !is_name(name) || name == "boot" {
+            return Err(bad("`name`: lower-case letters, digits and `-`, at most 32; not `boot`"));
+        }
+        bytes32(token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
+        if source.as_ref().is_some_and(|range| policy::Network::read(range).is_none()) {
+            return Err(bad("`source`: an address or a CIDR block"));
+        }
+        let known = self.state.agents.get(name);
+        if known.is_some_and(|agent| agent.revoked || agent.home.1) {
+            let message = format!("an agent `{name}` is or was there; choose another name");
+            return Err(Refusal::Conflict { message });
+        }
+        let disk_uid = known.map_or_else(|| self.state.next_disk_uid(), |agent| agent.disk_uid);
+        let mut facts = vec![
+            ("name", name.to_owned()),
+            ("token", token.to_owned()),
+            ("uid", disk_uid.to_string()),
+        ];
+        facts.extend(source.map(|range| ("source_range", range)));
+        let place = AgentPlace { name: name.to_owned(), disk_uid };
+        let input = sealed(b"{}")?;
+        self.performed(
+            stated,
+            ("agent-add", "agent.make@1", "forker"),
+            facts,
+            place,
+            [input, answer],
+        )
+    }
+
+    /// A file of an agent's workspace, through a cage like the agent's own, decided by the system's
+    /// limits alone: the operator's signature stands where the box's policy does.
+    fn file(
+        &mut self,
+        stated: Stated,
+        agent: &str,
+        capability: &str,
+        input: OwnedFd,
+        answer: OwnedFd,
+    ) -> Result<Option<String>, Refusal> {
+        let disk_uid = self.known_agent(agent)?.disk_uid;
+        let (declaration, effects, digest) = lower(capability, &input)?;
+        let set = crate::set::of_operators().map_err(|_error| Refusal::Unavailable)?;
+        let call = Call { agent, capability: declaration.name, version: declaration.version };
+        let decision = policy::decide(&set, &call, &effects, &Facts::default());
+        let call = self.random_call()?;
+        if decision.answer == Answer::Blocked {
+            return Err(Refusal::denied(call, &decision, false));
+        }
+        let asked = Asked { agent, declaration, effects, digest };
+        let facts = vec![("agent", agent.to_owned()), ("capability", declaration.id())];
+        let mut draft = act_draft(call, "file", stated.facts, facts);
+        draft.effects.clone_from(&asked.effects);
+        let permit = Permit::new(spec(call, &asked, agent, disk_uid), "forker", [input, answer]);
+        self.record(draft, Vec::new(), Some(permit))?;
+        let (door, number, agent) = (stated.door, stated.number, String::new());
+        self.waiting.insert(call, Waiting { door, number, agent, then: Then::End });
+        Ok(None)
+    }
+
+    /// An act of another service.
+    fn perform(
+        &mut self,
+        mut stated: Stated,
+        name: &str,
+        input: &str,
+        body: Option<&str>,
+        answer: OwnedFd,
+    ) -> Result<Option<String>, Refusal> {
+        let known = PERFORMED.iter().find(|(known, _, _)| *known == name);
+        let (name, performer, _) = known.ok_or_else(|| not_found(&format!("act `{name}`")))?;
+        let input = match body {
+            Some(digest) => self.body(&mut stated, digest)?,
+            None => sealed(input.as_bytes())?,
+        };
+        let place = AgentPlace { name: stated.operator.clone(), disk_uid: 0 };
+        self.performed(stated, (name, name, performer), Vec::new(), place, [input, answer])
+    }
+
+    fn performed(
+        &mut self,
+        stated: Stated,
+        (act, capability, performer): (&str, &str, &'static str),
+        facts: Vec<(&str, String)>,
+        agent: AgentPlace,
+        [input, answer]: [OwnedFd; 2],
+    ) -> Result<Option<String>, Refusal> {
+        let call = self.random_call()?;
+        let bytes = channel::sealed::read(&input, BODY_BYTES_MAX)
+            .map_err(|_error| bad("the input cannot be read"))?;
+        let name = Value::Text(act.to_owned());
+        let effect = Effect::new(EffectKind::Setting, Form::Exact, [(Field::Name, name)]);
+        let effects: Vec<Effect> = effect.into_iter().collect();
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        let mut facts = facts;
+        facts.push(("input_digest", hex(&digest)));
+        let mut draft = act_draft(call, act, stated.facts, facts);
+        draft.effects.clone_from(&effects);
+        let (capability, limits) = (capability.to_owned(), LIMITS);
+        let spec = Spec { call, capability, agent, effects, input: digest, limits };
+        self.record(draft, Vec::new(), Some(Permit::new(spec, performer, [input, answer])))?;
+        let (door, number, agent) = (stated.door, stated.number, String::new());
+        self.waiting.insert(call, Waiting { door, number, agent, then: Then::End });
+        Ok(None)
+    }
+}
+
+/// The record of an act.
+pub(crate) fn act_draft(
+    call: CallId,
+    act: &str,
+    statement: Vec<(String, String)>,
+    facts: Vec<(&str, String)>,
+) -> Draft {
+    let mut draft = Draft::new(Kind::Act, &[("act", act)]);
+    draft.call = Some(call);
+    draft.facts.extend(statement);
+    draft.facts.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    draft
+}
+
+pub(crate) fn bad(message: &str) -> Refusal {
+    Refusal::Bad { message: message.to_owned() }
+}
+
+pub(crate) fn not_found(what: &str) -> Refusal {
+    Refusal::NotFound { what: what.to_owned() }
+}
+
+fn sealed(bytes: &[u8]) -> Result<OwnedFd, Refusal> {
+    channel::sealed::holding(bytes).map_err(|_error| Refusal::Unavailable)
+}

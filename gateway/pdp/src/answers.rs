@@ -1,0 +1,264 @@
+//! What is answered from what pdp knows, without a record.
+
+use crate::Pdp;
+use crate::call::Asked;
+use crate::peers::{AUDIT, FORKER, INIT, OPERATORS, VAULT};
+use crate::refusal::{Refusal, say};
+use crate::state::{Came, Pending, call_id, hex};
+use capabilities::{CATALOGUE, Performer, document};
+use contract::bytes::Bytes;
+use contract::door::Status;
+use contract::perform::CallId;
+use policy::{Call, Facts};
+use serde_json::{Value as Json, json};
+
+/// Most items of a list in one answer.
+const LIST_MAX: usize = 100;
+
+impl Pdp {
+    pub(crate) fn status(&self) -> String {
+        let policy = json!({
+            "digest": self.applied.digest.to_string(),
+            "version": self.state.policy.as_ref().map_or(0, |policy| policy.version),
+        });
+        let ready = |name| self.peers.has(name);
+        let operators: Vec<Json> = self
+            .state
+            .operators
+            .iter()
+            .map(|(name, one)| json!({ "name": name, "recipient": one.recipient }))
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "box": self.authority.map(|digest| hex(&digest)),
+            "boot_us": linux::clock::boot_us(),
+            "wall_us": linux::clock::wall_us(),
+            "records": self.state.length,
+            "agents": self.state.agents.values().filter(|agent| !agent.revoked).count(),
+            "operators": operators,
+            "stopped": self.state.stopped,
+            "pending": self.state.pending.len(),
+            "notices": self.state.notices.len(),
+            "refused_inputs": self.refused_inputs,
+            "policy": policy,
+            "services": { "audit": ready(AUDIT), "forker": ready(FORKER), "vault": ready(VAULT),
+                "init": ready(INIT), "operators": ready(OPERATORS) },
+        })
+        .to_string()
+    }
+
+    /// The box's state for the console.
+    pub(crate) fn state_lines(&self) -> Vec<String> {
+        let state = &self.state;
+        let agents = state.agents.values().filter(|agent| !agent.revoked).count();
+        let mut lines = vec![format!(
+            "{agents} agents{}, {} waiting for a person, {} notices, {} records",
+            if state.stopped { ", all stopped" } else { "" },
+            state.pending.len(),
+            state.notices.len(),
+            state.length
+        )];
+        if state.operators.is_empty() {
+            lines.push("no operator yet: press Enter for a pairing code".to_owned());
+        }
+        for (call, pending) in state.pending.iter().take(5) {
+            let effects: Vec<String> = pending.effects.iter().map(ToString::to_string).collect();
+            let line = format!("{} waits: {}", pending.agent, effects.join("; "));
+            lines.push(line.chars().take(70).collect::<String>() + " " + hex(call).split_at(8).0);
+        }
+        lines
+    }
+
+    pub(crate) fn agents(&self) -> String {
+        let agents: Vec<Json> = self
+            .state
+            .agents
+            .iter()
+            .map(|(name, agent)| {
+                json!({ "name": name, "uid": agent.disk_uid, "paused": agent.paused,
+                    "revoked": agent.revoked, "ready": agent.home.1, "source": agent.source,
+                    "added_us": agent.added_us })
+            })
+            .collect();
+        json!({ "agents": agents, "stopped": self.state.stopped }).to_string()
+    }
+
+    fn pending_json(call: &CallId, pending: &Pending) -> Json {
+        let effects: Vec<String> = pending.effects.iter().map(ToString::to_string).collect();
+        json!({ "call": hex(call), "agent": pending.agent, "capability": pending.capability,
+            "effects": effects, "digest": pending.digest, "reason": pending.reason,
+            "input_sha256": hex(&pending.input), "asked_us": pending.asked_us,
+            "decide_by_ms": pending.decide_by_ms, "votes": pending.votes, "voted": pending.voted })
+    }
+
+    pub(crate) fn approvals(&self) -> String {
+        let pending = self.state.pending.iter().take(LIST_MAX);
+        let list: Vec<Json> = pending.map(|(call, one)| Self::pending_json(call, one)).collect();
+        json!({ "approvals": list, "boot_ms": crate::now_ms() }).to_string()
+    }
+
+    pub(crate) fn approval_show(&self, call: &str) -> Result<String, Refusal> {
+        let missing = || crate::act::not_found("call of this number");
+        let id = call_id(call).ok_or_else(missing)?;
+        if let Some(pending) = self.state.pending.get(&id) {
+            return Ok(Self::pending_json(&id, pending).to_string());
+        }
+        let known = self.state.calls.get(&id).ok_or_else(missing)?;
+        Ok(json!({ "call": call, "agent": known.agent, "status": came(&known.came) }).to_string())
+    }
+
+    pub(crate) fn notices(&self) -> String {
+        let list: Vec<Json> = self
+            .state
+            .notices
+            .iter()
+            .rev()
+            .take(LIST_MAX)
+            .map(|n| json!({ "call": hex(&n.call), "text": n.text, "wall_us": n.wall_us }))
+            .collect();
+        json!({ "notices": list, "count": self.state.notices.len() }).to_string()
+    }
+
+    pub(crate) fn policy_show(&self) -> String {
+        let version = self.state.policy.as_ref().map_or(0, |policy| policy.version);
+        json!({ "version": version, "digest": self.applied.digest.to_string(),
+            "text": self.applied.text })
+        .to_string()
+    }
+
+    /// What an agent would get, with the rules that say so: for operators.
+    pub(crate) fn explain(
+        &self,
+        agent: &str,
+        capability: &str,
+        input: &str,
+    ) -> Result<String, Refusal> {
+        let sealed = channel::sealed::holding(input.as_bytes());
+        let sealed = sealed.map_err(|_error| Refusal::Unavailable)?;
+        let (declaration, effects, _) = crate::call::lower(capability, &sealed)?;
+        let (name, version) = (declaration.name, declaration.version);
+        let call = Call { agent, capability: name, version };
+        let set = &self.applied.set;
+        let exhausted = self.state.counters.exhausted(set, agent, 0, linux::clock::boot_us());
+        let decision = policy::decide(set, &call, &effects, &Facts { exhausted });
+        let each: Vec<Json> = effects
+            .iter()
+            .zip(&decision.effects)
+            .map(|(effect, decided)| {
+                let because: Vec<String> =
+                    decided.because.iter().map(|because| format!("{because:?}")).collect();
+                json!({ "effect": effect.to_string(), "answer": decided.answer.to_string(),
+                    "because": because })
+            })
+            .collect();
+        Ok(json!({ "answer": decision.answer.to_string(), "effects": each }).to_string())
+    }
+
+    /// What an agent can call, with the mildest answer that it can get.
+    pub(crate) fn tools(&mut self, door: &str, number: u64, token: &Bytes) {
+        let named = self.state.by_token(&sha256(token)).map(|(name, _)| name.clone());
+        let Some(name) = named else {
+            let refusal = Refusal::Unauthenticated;
+            return say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+        };
+        let tools: Vec<Json> = CATALOGUE
+            .iter()
+            .map(|declaration| {
+                let mildest = mildest(&self.applied.set, &name, declaration);
+                json!({ "name": declaration.name, "version": declaration.version,
+                    "purpose": declaration.purpose, "when": declaration.when,
+                    "risk": declaration.risk.name(), "mildest": mildest.to_string(),
+                    "reads_only": declaration.risk == capabilities::Risk::R0,
+                    "caged": matches!(declaration.performer, Performer::Cage(_)),
+                    "input": document::schema(declaration) })
+            })
+            .collect();
+        say(&mut self.peers, door, number, Status::Ok, &json!({ "tools": tools }).to_string());
+    }
+
+    /// What became of an agent's own call.
+    pub(crate) fn poll(&mut self, door: &'static str, number: u64, token: &Bytes, call: CallId) {
+        let agent = self.state.by_token(&sha256(token)).map(|(name, _)| name.clone());
+        let known =
+            self.state.calls.get(&call).filter(|known| Some(&known.agent) == agent.as_ref());
+        let (status, json) = match (agent.is_some(), known.map(|known| known.came.clone())) {
+            (false, _) => (Status::Unauthenticated, Refusal::Unauthenticated.json()),
+            (true, None) => {
+                let refusal = crate::act::not_found("call of yours with this number");
+                (refusal.status(), refusal.json())
+            }
+            (true, Some(Came::Ended(_, Some(place)))) => {
+                return self.fetch_result(door, number, place);
+            }
+            (true, Some(came @ (Came::Running | Came::Pending))) => {
+                let next = "ask again";
+                (
+                    Status::Pending,
+                    json!({ "call": hex(&call), "status": crate::answers::came(&came),
+                    "next": next })
+                    .to_string(),
+                )
+            }
+            (true, Some(Came::Not(why))) => {
+                let message = format!("not performed: {why}");
+                let error = json!({ "code": why, "message": message, "call": hex(&call),
+                    "next": "do without it, or ask an operator" });
+                (Status::Denied, json!({ "error": error }).to_string())
+            }
+            (true, Some(Came::Ended(code, None))) => (
+                Status::Ok,
+                json!({ "call": hex(&call), "status": "ended", "code": code }).to_string(),
+            ),
+        };
+        say(&mut self.peers, door, number, status, &json);
+    }
+
+    /// Refused inputs of the last second become one record.
+    pub(crate) fn count_refused(&mut self) {
+        let count = std::mem::take(&mut self.refused_inputs);
+        if count > 0 {
+            let facts = [
+                ("reason", "requests refused before they were calls"),
+                ("count", &count.to_string()),
+            ];
+            let draft = ledger::writer::Draft::new(ledger::Kind::Refused, &facts);
+            if self.record(draft, Vec::new(), None).is_err() {
+                self.refused_inputs = count;
+            }
+        }
+    }
+}
+
+fn sha256(token: &Bytes) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(&token.0).into()
+}
+
+fn came(came: &Came) -> &str {
+    match came {
+        Came::Running => "running",
+        Came::Pending => "pending",
+        Came::Not(why) => why,
+        Came::Ended(code, _) => code,
+    }
+}
+
+/// The mildest answer that any input of this capability could get: that of a file in the workspace,
+/// of one byte, which is what shipped policies speak of. A rule about other inputs may be stricter.
+fn mildest(
+    set: &policy::Set,
+    agent: &str,
+    declaration: &'static capabilities::Declaration,
+) -> policy::Answer {
+    let examples = declaration.examples.iter().filter_map(|example| {
+        let input: Json = serde_json::from_str(example.input).ok()?;
+        declaration.lower(&declaration.accept(&input).ok()?)
+    });
+    let answers = examples.map(|effects| {
+        let asked = Asked { agent, declaration, effects, digest: [0; 32] };
+        let (capability, version) = (declaration.name, declaration.version);
+        let call = Call { agent, capability, version };
+        policy::decide(set, &call, &asked.effects, &Facts::default()).answer
+    });
+    answers.min().unwrap_or(policy::Answer::Blocked)
+}

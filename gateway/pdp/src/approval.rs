@@ -1,0 +1,181 @@
+//! A person's yes or no: bound to the digest of what was seen, decided again under the policy that is
+//! in force by then, performed at most once.
+
+use crate::act::{Stated, bad, not_found};
+use crate::call::{Asked, Permit, spec};
+use crate::peers::AUDIT;
+use crate::refusal::{Refusal, say};
+use crate::state::{Pending, call_id, hex};
+use crate::{Pdp, Question, Then, Waiting};
+use contract::door::Status;
+use contract::perform::CallId;
+use ledger::Kind;
+use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter};
+use policy::{Answer, Call, Facts};
+use serde_json::json;
+use std::os::fd::OwnedFd;
+
+/// A yes that waits for the call's input to be fetched.
+#[derive(Debug)]
+pub(crate) struct Yes {
+    facts: Vec<(String, String)>,
+    door: &'static str,
+    number: u64,
+}
+
+fn draft(call: CallId, verdict: &str, facts: &[(String, String)]) -> Draft {
+    let mut draft = Draft::new(Kind::Approval, &[("verdict", verdict)]);
+    draft.call = Some(call);
+    draft.facts.extend(facts.iter().cloned());
+    draft
+}
+
+impl Pdp {
+    fn pending(&self, call: &str) -> Result<(CallId, Pending), Refusal> {
+        let id = call_id(call).ok_or_else(|| bad("`call`: 32 hexadecimal digits"))?;
+        match self.state.pending.get(&id) {
+            Some(pending) => Ok((id, pending.clone())),
+            None if self.state.calls.contains_key(&id) => {
+                Err(Refusal::Conflict { message: "this call waits for nobody any more".to_owned() })
+            }
+            None => Err(not_found("call of this number")),
+        }
+    }
+
+    /// Yes.
+    pub(crate) fn accept(
+        &mut self,
+        stated: Stated,
+        call: &str,
+        digest: &str,
+        reason: String,
+    ) -> Result<Option<String>, Refusal> {
+        let (id, pending) = self.pending(call)?;
+        if digest != pending.digest {
+            let message = "the digest is not that of what waits; look at it again".to_owned();
+            return Err(Refusal::Conflict { message });
+        }
+        if self.waiting.contains_key(&id) || pending.voted.contains(&stated.operator) {
+            let message = "an answer to this is being recorded, or yours was taken".to_owned();
+            return Err(Refusal::Conflict { message });
+        }
+        let mut facts = stated.facts;
+        facts.extend([("digest", digest.to_owned()), ("why", reason)].map(own));
+        let yes = Yes { facts, door: stated.door, number: stated.number };
+        let have = u32::try_from(pending.voted.len()).unwrap_or(u32::MAX);
+        if have.saturating_add(1) < pending.votes {
+            self.record(draft(id, "vote", &yes.facts), Vec::new(), None)?;
+            let left = pending.votes - have - 1;
+            self.wait_for(id, &yes, json!({ "call": call, "votes_missing": left }).to_string());
+            return Ok(None);
+        }
+        match self.held.remove(&id) {
+            Some(input) => self.go_on(id, &yes, input)?,
+            None => {
+                let number = self.number();
+                self.questions.insert(number, Question::Input(id, yes));
+                let fetch = ToWriter::Fetch { number, place: pending.place };
+                if !self.peers.post(AUDIT, &(MESSAGES_VERSION, fetch), Vec::new()) {
+                    return Err(Refusal::Unavailable);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The input that was fetched for a yes.
+    pub(crate) fn input_is_here(&mut self, call: CallId, yes: Yes, input: Option<OwnedFd>) {
+        let (door, number) = (yes.door, yes.number);
+        let missing = || Refusal::Conflict { message: "the call's input was erased".to_owned() };
+        let done = input.ok_or_else(missing).and_then(|input| self.go_on(call, &yes, input));
+        if let Err(refusal) = done {
+            say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+        }
+    }
+
+    /// Decides again under the policy in force, then releases.
+    fn go_on(&mut self, call: CallId, yes: &Yes, input: OwnedFd) -> Result<(), Refusal> {
+        let pending = self.state.pending.get(&call).cloned();
+        let pending = pending.ok_or_else(|| not_found("call of this number"))?;
+        let (declaration, effects, digest) = crate::call::lower(&pending.capability, &input)?;
+        let agent = self.state.agents.get(&pending.agent).filter(|agent| !agent.revoked).cloned();
+        let set = &self.applied.set;
+        let (capability, version) = (declaration.name, declaration.version);
+        let asked_by = Call { agent: &pending.agent, capability, version };
+        let decision = policy::decide(set, &asked_by, &effects, &Facts::default());
+        let same = digest == pending.input && effects == pending.effects;
+        let (Some(agent), true) = (agent, same && decision.answer < Answer::Blocked) else {
+            self.record(draft(call, "stale", &yes.facts), Vec::new(), None)?;
+            let json = json!({ "call": hex(&call), "verdict": "stale",
+                "message": "the policy or the agent is not what it was; nothing was done" });
+            self.wait_for(call, yes, json.to_string());
+            return Ok(());
+        };
+        let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
+        let asked = Asked { agent: &pending.agent, declaration, effects, digest };
+        let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
+        let permit = Permit::new(spec, "forker", [input, answer]).deferred(pending.run_within_ms);
+        self.record(draft(call, "accept", &yes.facts), Vec::new(), Some(permit))?;
+        let json = json!({ "call": hex(&call), "verdict": "accept" });
+        self.wait_for(call, yes, json.to_string());
+        Ok(())
+    }
+
+    /// No.
+    pub(crate) fn deny(
+        &mut self,
+        stated: Stated,
+        call: &str,
+        reason: String,
+    ) -> Result<Option<String>, Refusal> {
+        let (id, _) = self.pending(call)?;
+        if self.waiting.contains_key(&id) {
+            let message = "an answer to this is being recorded".to_owned();
+            return Err(Refusal::Conflict { message });
+        }
+        let mut facts = stated.facts;
+        facts.push(own(("why", reason)));
+        let yes = Yes { facts, door: stated.door, number: stated.number };
+        self.record(draft(id, "deny", &yes.facts), Vec::new(), None)?;
+        self.held.remove(&id);
+        self.wait_for(id, &yes, json!({ "call": call, "verdict": "deny" }).to_string());
+        Ok(None)
+    }
+
+    fn wait_for(&mut self, call: CallId, yes: &Yes, json: String) {
+        let (door, number, agent) = (yes.door, yes.number, String::new());
+        self.waiting
+            .insert(call, Waiting { door, number, agent, then: Then::Say(Status::Ok, json) });
+    }
+
+    /// Ends what nobody decided in time.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        let over = |pending: &Pending| now_ms > pending.decide_by_ms && pending.of_this_boot;
+        self.close(over, "expired");
+    }
+
+    /// Ends what an earlier boot asked: its questions died with it.
+    pub(crate) fn end_earlier_questions(&mut self) {
+        self.close(|pending| !pending.of_this_boot, "rebooted");
+    }
+
+    fn close(&mut self, over: impl Fn(&Pending) -> bool, verdict: &str) {
+        let pending = self.state.pending.iter().filter(|(_, pending)| over(pending));
+        let calls: Vec<CallId> = pending.map(|(call, _)| *call).collect();
+        for call in
+            calls.into_iter().filter(|call| !self.closing.contains(call)).collect::<Vec<_>>()
+        {
+            // the ledger says when; what cannot be recorded now is tried again in a second
+            if self.record(draft(call, verdict, &[]), Vec::new(), None).is_ok() {
+                self.held.remove(&call);
+                self.closing.insert(call);
+            }
+        }
+        let pending = &self.state.pending;
+        self.closing.retain(|call| pending.contains_key(call));
+    }
+}
+
+fn own((name, value): (&str, String)) -> (String, String) {
+    (name.to_owned(), value)
+}

@@ -1,0 +1,386 @@
+//! A call on its way: credential, types, lowering, decision, record, spec. A [`Permit`] is what lets a
+//! spec out; it comes from a decision alone, and recording consumes it.
+
+use crate::limits;
+use crate::peers::{AUDIT, edge_of};
+use crate::refusal::{Refusal, say};
+use crate::state::{Agent, hex};
+use crate::{Pdp, Then, Waiting, now_ms};
+use capabilities::{Accepted, Declaration, Performer};
+use contract::bytes::Bytes;
+use contract::door::Status;
+use contract::effect::{Effect, Field, Value};
+use contract::perform::{AgentPlace, CallId, Limits, Spec};
+use ledger::writer::{Body, Draft, MESSAGES_VERSION, Release, ToWriter};
+use ledger::{Digest, Kind};
+use policy::{Answer, Because, Call, Decision, Facts, Set};
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+use std::os::fd::OwnedFd;
+
+/// Longest input.
+const INPUT_BYTES_MAX: u64 = 100 << 20;
+/// Most calls of one agent under way or waiting for a person.
+const OPEN_MAX: usize = 64;
+/// Time from a decision to its beginning.
+const BEGIN_MS: u64 = 5_000;
+/// How long a person has, and the call afterwards, when the rule does not say.
+const DECIDE_WITHIN_S: u64 = 1_800;
+const RUN_WITHIN_S: u64 = 300;
+
+/// What a call may use.
+const LIMITS: Limits =
+    Limits { memory_bytes: 96 << 20, tasks: 8, cpu_us: 100_000, wall_ms: 30_000 };
+
+/// A decided call that may happen. Nothing else makes a [`Spec`].
+#[derive(Debug)]
+pub(crate) struct Permit {
+    spec: Spec,
+    performer: &'static str,
+    input: OwnedFd,
+    answer: OwnedFd,
+    changes: bool,
+    deferred: bool,
+    deadline_ms: u64,
+}
+
+impl Permit {
+    /// The way of a call that a policy or a person let through.
+    pub(crate) fn new(spec: Spec, performer: &'static str, fds: [OwnedFd; 2]) -> Self {
+        let [input, answer] = fds;
+        let changes = spec.effects.iter().any(|effect| {
+            !matches!(effect.kind, contract::effect::Kind::Observe | contract::effect::Kind::Read)
+        });
+        let deadline_ms = now_ms() + BEGIN_MS;
+        Self { spec, performer, input, answer, changes, deferred: false, deadline_ms }
+    }
+
+    /// Nobody waits: the answer is kept, and the call may begin until `run_within_ms` from now.
+    pub(crate) fn deferred(self, run_within_ms: u64) -> Self {
+        let deadline_ms = now_ms() + run_within_ms;
+        Self { deferred: true, changes: true, deadline_ms, ..self }
+    }
+}
+
+/// A request that is well formed: what is called, by whom, with what.
+pub(crate) struct Asked<'a> {
+    pub(crate) agent: &'a str,
+    pub(crate) declaration: &'static Declaration,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) digest: [u8; 32],
+}
+
+/// Reads the input and lowers it.
+pub(crate) fn lower(
+    capability: &str,
+    input: &OwnedFd,
+) -> Result<(&'static Declaration, Vec<Effect>, [u8; 32]), Refusal> {
+    let declaration = capabilities::find(capability).ok_or(Refusal::UnknownCapability)?;
+    let bytes = channel::sealed::read(input, INPUT_BYTES_MAX).map_err(|_e| Refusal::BadInput {
+        message: "the input cannot be read or is too long".to_owned(),
+    })?;
+    let json: Json = serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::BadInput { message: format!("no JSON: {error}") })?;
+    let accepted: Accepted = declaration
+        .accept(&json)
+        .map_err(|error| Refusal::BadInput { message: error.to_string() })?;
+    let effects = declaration.lower(&accepted).unwrap_or_default();
+    Ok((declaration, effects, Sha256::digest(&bytes).into()))
+}
+
+impl Pdp {
+    /// One call of an agent, up to its record.
+    pub(crate) fn call(&mut self, waiting: (&'static str, u64), asked: CallFrame) {
+        let (door, number) = waiting;
+        if let Err(refusal) = self.try_call(door, number, asked) {
+            self.refused_inputs += 1;
+            say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+        }
+    }
+
+    fn try_call(
+        &mut self,
+        door: &'static str,
+        number: u64,
+        asked: CallFrame,
+    ) -> Result<(), Refusal> {
+        let (name, agent) = self.authenticate(&asked.token, &asked.source)?;
+        let open = self.waiting.values().filter(|waiting| waiting.agent == name).count()
+            + self.state.pending.values().filter(|pending| pending.agent == name).count();
+        if open >= OPEN_MAX {
+            return Err(Refusal::TooMany);
+        }
+        let (declaration, effects, digest) = lower(&asked.capability, &asked.input)?;
+        let call = self.random_call()?;
+        let asked_for = Asked { agent: &name, declaration, effects, digest };
+        let held = agent.paused || self.state.stopped;
+        let (decision, counted) = self.decide(&asked_for, held);
+        let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
+        draft.facts.insert("counted".to_owned(), counted);
+        let then = |then| Waiting { door, number, agent: name.clone(), then };
+        match decision.answer {
+            Answer::Blocked => {
+                let why = if held { "held" } else { "denied" };
+                draft.facts.insert("reason".to_owned(), why.to_owned());
+                let refusal = Refusal::denied(call, &decision, held);
+                self.record(draft, vec![("input", false, asked.input)], None)?;
+                self.waiting.insert(call, then(Then::Say(refusal.status(), refusal.json())));
+            }
+            Answer::Approval => {
+                let digest = self.ask_person(&mut draft, call, &asked_for, &decision);
+                let json = json!({ "status": "pending", "call": hex(&call), "digest": digest,
+                    "next": "an operator decides; ask again with the call's number" });
+                let held = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
+                self.record(draft, vec![("input", true, asked.input)], None)?;
+                self.held.insert(call, held);
+                self.waiting.insert(call, then(Then::Say(Status::Pending, json.to_string())));
+            }
+            Answer::Autonomous | Answer::Notify if declaration.performer == Performer::Pdp => {
+                let json = json!({ "name": name, "workspace": "/workspace",
+                    "added_us": agent.added_us, "call": hex(&call) });
+                draft.facts.insert("performed_by".to_owned(), "pdp".to_owned());
+                draft.facts.insert("code".to_owned(), "ok".to_owned());
+                self.record(draft, vec![("input", false, asked.input)], None)?;
+                self.waiting.insert(call, then(Then::Say(Status::Ok, json.to_string())));
+            }
+            Answer::Autonomous | Answer::Notify => {
+                let spec = spec(call, &asked_for, &name, agent.disk_uid);
+                let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
+                let permit = Permit::new(spec, "forker", [asked.input, asked.answer]);
+                self.record(draft, vec![("input", false, kept)], Some(permit))?;
+                self.waiting.insert(call, then(Then::End));
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent that a token belongs to.
+    pub(crate) fn authenticate(
+        &self,
+        token: &Bytes,
+        source: &str,
+    ) -> Result<(String, Agent), Refusal> {
+        let digest: [u8; 32] = Sha256::digest(&token.0).into();
+        let (name, agent) = self.state.by_token(&digest).ok_or(Refusal::Unauthenticated)?;
+        let inside = agent.source.as_ref().is_none_or(|range| {
+            let range = policy::Network::read(range).zip(source.parse().ok());
+            range.is_some_and(|(range, address)| range.contains(address))
+        });
+        if inside { Ok((name.clone(), agent.clone())) } else { Err(Refusal::Unauthenticated) }
+    }
+
+    /// The policy's answer, and which limits it uses.
+    fn decide(&self, asked: &Asked<'_>, held: bool) -> (Decision, String) {
+        let Asked { agent, declaration, effects, .. } = asked;
+        if held {
+            return (Decision { answer: Answer::Blocked, effects: Vec::new() }, String::new());
+        }
+        let bytes = bytes_of(effects);
+        let now_us = linux::clock::boot_us();
+        let set = &self.applied.set;
+        let exhausted = self.state.counters.exhausted(set, agent, bytes, now_us);
+        let call = Call { agent, capability: declaration.name, version: declaration.version };
+        let decision = policy::decide(set, &call, effects, &Facts { exhausted });
+        let counted = if decision.answer < Answer::Approval {
+            counted(set, agent, &decision, bytes)
+        } else {
+            String::new()
+        };
+        (decision, counted)
+    }
+
+    fn draft(&self, call: CallId, asked: &Asked<'_>, decision: &Decision, source: &str) -> Draft {
+        let answer = decision.answer.to_string();
+        let rules = rules(decision);
+        let id = asked.declaration.id();
+        let facts = [
+            ("agent", asked.agent),
+            ("capability", id.as_str()),
+            ("answer", &answer),
+            ("rules", &rules),
+            ("source", source),
+            ("input_digest", &hex(&asked.digest)),
+        ];
+        let mut draft = Draft::new(Kind::Decision, &facts);
+        draft.call = Some(call);
+        draft.policy = Some(self.applied.digest);
+        draft.effects.clone_from(&asked.effects);
+        draft
+    }
+
+    /// The facts of a question to a person; returns its digest, which binds what is seen.
+    fn ask_person(
+        &self,
+        draft: &mut Draft,
+        call: CallId,
+        asked: &Asked<'_>,
+        decision: &Decision,
+    ) -> String {
+        let (mut decide_s, mut run_s, mut votes) = (DECIDE_WITHIN_S, RUN_WITHIN_S, 1);
+        let mut reasons = Vec::new();
+        for (layer, rule) in speaking(&self.applied.set, asked.agent, decision) {
+            reasons.extend(rule.reason.clone());
+            if let Some(approval) = &rule.approval {
+                decide_s = decide_s.min(approval.decide_within.map_or(decide_s, |span| span.0));
+                run_s = run_s.min(approval.run_within.map_or(run_s, |span| span.0));
+                votes = votes.max(approval.votes.unwrap_or(1));
+            }
+            draft.facts.insert("rule".to_owned(), limits::name(layer, &rule.name));
+        }
+        let digest =
+            digest(call, asked.agent, &asked.declaration.id(), &asked.effects, &asked.digest);
+        let decide_by_ms = now_ms() + decide_s.saturating_mul(1_000);
+        let facts = [
+            ("digest", digest.clone()),
+            ("reason", reasons.join("; ")),
+            ("votes", votes.to_string()),
+            ("decide_by_ms", decide_by_ms.to_string()),
+            ("run_within_ms", run_s.saturating_mul(1_000).to_string()),
+        ];
+        draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
+        digest
+    }
+
+    /// Sends the spec to its performer, so that the cage is prepared meanwhile, and the record and
+    /// the wish to release it to audit, which alone can. Consumes the permit.
+    pub(crate) fn record(
+        &mut self,
+        draft: Draft,
+        bodies: Vec<(&str, bool, OwnedFd)>,
+        permit: Option<Permit>,
+    ) -> Result<(), Refusal> {
+        let reserve = draft.kind != Kind::Decision;
+        let (mut named, mut fds) = (Vec::new(), Vec::new());
+        for (name, needed, file) in bodies {
+            named.push(Body { name: name.to_owned(), needed });
+            fds.push(file);
+        }
+        let release = match permit {
+            None => None,
+            Some(permit) => {
+                let frame = (contract::perform::VERSION, &permit.spec);
+                let encoded = contract::cbor::encode(&frame).map_err(|_e| Refusal::Unavailable)?;
+                if permit.deferred {
+                    fds.push(permit.answer.try_clone().map_err(|_e| Refusal::Unavailable)?);
+                }
+                let edge = edge_of(permit.performer);
+                if !self.peers.post(edge, &frame, vec![permit.input, permit.answer]) {
+                    return Err(Refusal::Unavailable);
+                }
+                Some(Release {
+                    performer: permit.performer.to_owned(),
+                    spec: Digest::of(&encoded).0,
+                    deadline_ms: permit.deadline_ms,
+                    changes: permit.changes,
+                    deferred: permit.deferred,
+                })
+            }
+        };
+        let message = ToWriter::Append { draft, bodies: named, release, reserve };
+        if self.peers.post(AUDIT, &(MESSAGES_VERSION, message), fds) {
+            Ok(())
+        } else {
+            Err(Refusal::Unavailable)
+        }
+    }
+
+    /// A number for a new call.
+    pub(crate) fn random_call(&self) -> Result<CallId, Refusal> {
+        let mut call = [0; 16];
+        rustix::rand::getrandom(&mut call, rustix::rand::GetRandomFlags::empty())
+            .map_err(|_errno| Refusal::Unavailable)?;
+        Ok(call)
+    }
+}
+
+/// What a door sends of a call.
+pub(crate) struct CallFrame {
+    pub(crate) token: Bytes,
+    pub(crate) source: String,
+    pub(crate) capability: String,
+    pub(crate) input: OwnedFd,
+    pub(crate) answer: OwnedFd,
+}
+
+/// The spec of a call in the workspace of `name`.
+pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -> Spec {
+    Spec {
+        call,
+        capability: asked.declaration.id(),
+        agent: AgentPlace { name: name.to_owned(), disk_uid },
+        effects: asked.effects.clone(),
+        input: asked.digest,
+        limits: LIMITS,
+    }
+}
+
+/// What a person's yes is bound to: the call, who calls what, every effect, the input.
+pub(crate) fn digest(
+    call: CallId,
+    agent: &str,
+    capability: &str,
+    effects: &[Effect],
+    input: &[u8; 32],
+) -> String {
+    let seen = (call, agent, capability, effects, input);
+    // what cannot be encoded has no digest that anybody could sign
+    contract::cbor::encode(&seen).map_or(String::new(), |bytes| hex(&Sha256::digest(bytes)))
+}
+
+fn bytes_of(effects: &[Effect]) -> u64 {
+    let bytes = effects.iter().filter_map(|effect| match effect.get(Field::Bytes) {
+        Some(Value::Number(bytes)) => Some(*bytes),
+        _ => None,
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+fn rules(decision: &Decision) -> String {
+    let because = decision.effects.iter().flat_map(|decided| &decided.because);
+    let mut names: Vec<&str> = because
+        .map(|because| match because {
+            Because::Rule { name, .. } => name.as_str(),
+            Because::Otherwise => "(otherwise)",
+            Because::NoEffect => "(no effect)",
+            Because::CouldNotDecide => "(could not decide)",
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
+}
+
+/// The rules that spoke for the decision's answer, each once.
+fn speaking<'a>(
+    set: &'a Set,
+    agent: &'a str,
+    decision: &Decision,
+) -> Vec<(&'a policy::Layer, &'a policy::Rule)> {
+    let spoke = |layer: &policy::Layer, rule: &policy::Rule| {
+        let worst = decision.effects.iter().filter(|d| d.answer == decision.answer);
+        worst.flat_map(|decided| &decided.because).any(|because| {
+            matches!(because, Because::Rule { layer: kind, name, .. }
+                if *kind == layer.kind && *name == rule.name)
+        })
+    };
+    let rules = set.layers_for(agent).flat_map(|layer| layer.rules.iter().map(move |r| (layer, r)));
+    rules.filter(|(layer, rule)| spoke(layer, rule)).collect()
+}
+
+/// The fact from which the counters of limits are folded.
+fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -> String {
+    let mut words = Vec::new();
+    for layer in set.layers_for(agent) {
+        for rule in layer.rules.iter().filter(|rule| rule.limits.is_some()) {
+            let because = decision.effects.iter().flat_map(|decided| &decided.because);
+            let mut because = because.filter_map(|because| match because {
+                Because::Rule { layer, name, .. } => Some((layer, name)),
+                _ => None,
+            });
+            if because.any(|(kind, name)| *kind == layer.kind && *name == rule.name) {
+                words.push(format!("{}={bytes}", limits::name(layer, &rule.name)));
+            }
+        }
+    }
+    words.join(" ")
+}

@@ -1,0 +1,154 @@
+//! What pdp has from the ledger beyond records: the text of the policy, results, pages.
+
+use crate::act::{Stated, bad};
+use crate::peers::AUDIT;
+use crate::refusal::{Refusal, say};
+use crate::state::{call_id, hex};
+use crate::{Pdp, Question, Then, Waiting, set};
+use contract::door::{self, Status, ToDoor};
+use ledger::Kind;
+use ledger::writer::{Filter, MESSAGES_VERSION, ToWriter};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+/// Longest text of a policy.
+const POLICY_BYTES_MAX: u64 = 1 << 20;
+/// Most records of one query.
+const QUERY_MAX: u64 = 10_000;
+/// Frames of records (`ledger::frame`), and at the end of an export a checkpoint.
+const FRAMES: &str = "application/vnd.kruxos.ledger";
+
+impl Pdp {
+    /// Asks for the text of the policy in force, unless it is here.
+    pub(crate) fn load_policy(&mut self) {
+        let Some(in_force) = self.state.policy.clone() else { return };
+        let Some(place) = in_force.place.filter(|_| in_force.digest != self.applied.digest) else {
+            return;
+        };
+        let number = self.number();
+        self.questions.insert(number, Question::Policy);
+        // until it is here, nothing may be decided by another
+        self.folded = false;
+        self.peers.post(AUDIT, &(MESSAGES_VERSION, ToWriter::Fetch { number, place }), Vec::new());
+    }
+
+    /// An answer of audit.
+    pub(crate) fn answered(&mut self, question: Question, file: Option<OwnedFd>, next: u64) {
+        match question {
+            Question::Policy => self.take_policy(file),
+            Question::Input(call, yes) => self.input_is_here(call, yes, file),
+            Question::File { door, number, media_type } => match file {
+                Some(file) => {
+                    let media_type = if media_type == FRAMES {
+                        format!("{FRAMES}; next={next}; length={}", self.state.length)
+                    } else {
+                        media_type.to_owned()
+                    };
+                    let message = ToDoor::File { number, media_type };
+                    self.peers.post(door, &(door::VERSION, message), vec![file]);
+                }
+                None => {
+                    let refusal = crate::act::not_found("such body; it was erased");
+                    say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+                }
+            },
+        }
+    }
+
+    fn take_policy(&mut self, file: Option<OwnedFd>) {
+        let bytes = file.and_then(|file| channel::sealed::read(&file, POLICY_BYTES_MAX).ok());
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let wanted = self.state.policy.as_ref().map(|policy| policy.digest);
+        match text.and_then(|text| set::apply(&text).ok()) {
+            Some(applied) if Some(applied.digest) == wanted => {
+                self.applied = applied;
+                self.folded = true;
+            }
+            // without the policy in force nothing is decided: the box refuses, and says so
+            _ => drop(self.service.log("the policy in force cannot be read; no call is taken")),
+        }
+    }
+
+    pub(crate) fn policy_apply(
+        &mut self,
+        mut stated: Stated,
+        digest: &str,
+    ) -> Result<Option<String>, Refusal> {
+        let body = self.body(&mut stated, digest)?;
+        let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
+            .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
+        let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
+        let applied = set::apply(&text).map_err(|error| bad(&error.to_string()))?;
+        let version = self.state.policy.as_ref().map_or(0, |policy| policy.version) + 1;
+        let call = self.random_call()?;
+        let mut draft = ledger::writer::Draft::new(Kind::Policy, &[("act", "policy-apply")]);
+        draft.call = Some(call);
+        draft.policy = Some(applied.digest);
+        draft.facts.extend(stated.facts);
+        draft.facts.insert("version".to_owned(), version.to_string());
+        self.record(draft, vec![("text", true, body)], None)?;
+        let json = json!({ "call": hex(&call), "version": version,
+            "digest": applied.digest.to_string() });
+        let (door, number, agent) = (stated.door, stated.number, String::new());
+        let then = Then::Say(Status::Ok, json.to_string());
+        self.waiting.insert(call, Waiting { door, number, agent, then });
+        Ok(None)
+    }
+
+    /// The kept answer of a call that waited for a person.
+    pub(crate) fn fetch_result(&mut self, door: &'static str, number: u64, place: String) {
+        let media_type = "application/json";
+        let fetch = |number| ToWriter::Fetch { number, place };
+        self.ask(door, number, media_type, fetch);
+    }
+
+    fn ask(
+        &mut self,
+        door: &'static str,
+        number: u64,
+        media_type: &'static str,
+        message: impl FnOnce(u64) -> ToWriter,
+    ) {
+        let question = self.number();
+        self.questions.insert(question, Question::File { door, number, media_type });
+        if !self.peers.post(AUDIT, &(MESSAGES_VERSION, message(question)), Vec::new()) {
+            self.questions.remove(&question);
+            let refusal = Refusal::Unavailable;
+            say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+        }
+    }
+
+    pub(crate) fn export(&mut self, stated: &Stated, from: u64) -> Result<Option<String>, Refusal> {
+        let filter = Filter { records_max: u64::MAX, checkpoint: true, ..Filter::default() };
+        let page = |number| ToWriter::Page { number, from, filter };
+        self.ask(stated.door, stated.number, FRAMES, page);
+        Ok(None)
+    }
+
+    pub(crate) fn query(
+        &mut self,
+        stated: &Stated,
+        from: u64,
+        [agent, capability, call, record]: [Option<String>; 4],
+        max: u64,
+    ) -> Result<Option<String>, Refusal> {
+        let call = call.map(|call| call_id(&call).ok_or_else(|| bad("`call`: 32 digits")));
+        let kind =
+            record.map(|kind| kind_named(&kind).ok_or_else(|| bad("`record`: no such kind")));
+        let id = |name: String| capabilities::find(&name).map_or(name, |known| known.id());
+        let named = [("agent", agent), ("capability", capability.map(id))];
+        let facts: BTreeMap<String, String> =
+            named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        let (call, kind) = (call.transpose()?, kind.transpose()?);
+        let records_max = max.min(QUERY_MAX);
+        let filter = Filter { facts, call, kind, records_max, checkpoint: false };
+        let page = |number| ToWriter::Page { number, from, filter };
+        self.ask(stated.door, stated.number, FRAMES, page);
+        Ok(None)
+    }
+}
+
+fn kind_named(name: &str) -> Option<Kind> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+}

@@ -1,0 +1,110 @@
+//! Counters of the limits that last across calls: how often and how much each rule let through, on
+//! the boot clock. They are folded from the facts of recorded decisions.
+
+use policy::{Layer, LayerKind, Limits, Rate, Set};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Most uses that one counter remembers; with more it says that the limit is used up.
+const USES_MAX: usize = 100_000;
+
+/// Uses of one rule: when, and how many bytes.
+#[derive(Debug, Default)]
+struct Uses(VecDeque<(u64, u64)>);
+
+/// By agent, layer and rule.
+#[derive(Debug, Default)]
+pub(crate) struct Counters(BTreeMap<(String, String), Uses>);
+
+impl Counters {
+    /// Takes the fact `counted` of a decision: `layer/rule=bytes`, separated by blanks.
+    pub(crate) fn count(&mut self, agent: &str, counted: &str, at_us: u64) {
+        for use_of in counted.split(' ') {
+            let Some((rule, bytes)) = use_of.rsplit_once('=') else { continue };
+            let uses = self.0.entry((agent.to_owned(), rule.to_owned())).or_default();
+            uses.0.push_back((at_us, bytes.parse().unwrap_or(u64::MAX)));
+            if uses.0.len() > USES_MAX {
+                uses.0.pop_front();
+            }
+        }
+    }
+
+    /// Rules whose limit one more call of `bytes` by `agent` would exceed.
+    pub(crate) fn exhausted(
+        &self,
+        set: &Set,
+        agent: &str,
+        bytes: u64,
+        now_us: u64,
+    ) -> BTreeSet<(LayerKind, String)> {
+        let mut found = BTreeSet::new();
+        for layer in set.layers_for(agent) {
+            for rule in &layer.rules {
+                let Some(limits) = &rule.limits else { continue };
+                let key = (agent.to_owned(), name(layer, &rule.name));
+                let uses = self.0.get(&key);
+                if uses.is_some_and(|uses| uses.is_over(limits, bytes, now_us))
+                    || limits.bytes.is_some_and(|rate| bytes > rate.amount)
+                {
+                    found.insert((layer.kind.clone(), rule.name.clone()));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Uses {
+    fn is_over(&self, limits: &Limits, bytes: u64, now_us: u64) -> bool {
+        let within = |rate: &Rate| {
+            let since = now_us.saturating_sub(rate.seconds.saturating_mul(1_000_000));
+            self.0.iter().rev().take_while(move |(at, _)| *at >= since)
+        };
+        let calls = limits.calls.as_ref().is_some_and(|rate| {
+            u64::try_from(within(rate).count()).unwrap_or(u64::MAX) >= rate.amount
+        });
+        let amount = limits.bytes.as_ref().is_some_and(|rate| {
+            let used = within(rate).fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+            used.saturating_add(bytes) > rate.amount
+        });
+        calls || amount || self.0.len() >= USES_MAX
+    }
+}
+
+/// How a rule is named in the fact `counted`.
+pub(crate) fn name(layer: &Layer, rule: &str) -> String {
+    let layer = match &layer.kind {
+        LayerKind::Box => "box".to_owned(),
+        LayerKind::System => "system".to_owned(),
+        LayerKind::Organisation(name) => format!("organisation/{name}"),
+        LayerKind::Agent(name) => format!("agent/{name}"),
+    };
+    format!("{layer}/{}", rule.replace([' ', '='], "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> Set {
+        let text = "policy: box\nversion: 1\notherwise: blocked\nrules:\n  - name: w\n    agents: \
+                    [any]\n    effects: [write]\n    decision: autonomous\n    limits: { calls: \
+                    2/minute, bytes: 10/hour, over: approval }\n";
+        Set::new(policy::parse(text).unwrap(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_rate_slides_and_is_each_agents_own() {
+        let mut counters = Counters::default();
+        let used = |counters: &Counters, agent, bytes, seconds: u64| {
+            !counters.exhausted(&set(), agent, bytes, seconds * 1_000_000).is_empty()
+        };
+        assert!(!used(&counters, "a", 10, 0));
+        assert!(used(&counters, "a", 11, 0));
+        counters.count("a", "box/w=1", 0);
+        counters.count("a", "box/w=1", 30_000_000);
+        assert!(used(&counters, "a", 1, 59));
+        assert!(!used(&counters, "b", 1, 59));
+        assert!(!used(&counters, "a", 8, 61));
+        assert!(used(&counters, "a", 9, 61));
+    }
+}

@@ -1,0 +1,367 @@
+//! The policy decision point. It alone knows credentials and policy; it decides each call, records it
+//! with audit, and sends performers their specs. It opens no file of an agent and no connection; what
+//! it knows it learns from the ledger. One thread, one loop.
+#![forbid(unsafe_code)]
+
+mod act;
+mod answers;
+mod approval;
+mod call;
+mod ledger_view;
+mod limits;
+mod pairing;
+mod peers;
+mod refusal;
+mod set;
+mod state;
+
+use call::CallFrame;
+use channel::{ChannelError, Service, Wish, wait};
+use contract::door::{self, FromDoor, Status, ToDoor};
+use contract::perform::CallId;
+use ledger::writer::{FromWriter, MESSAGES_VERSION, NotAppended};
+use ledger::{Kind, Record};
+use pairing::Pairing;
+use peers::{AGENTS, AUDIT, BOOT, CERTIFIER, CONSOLE, OPERATORS, Peers};
+use refusal::{Refusal, say};
+use set::Applied;
+use state::State;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const ALIVE_MS: u64 = 1_000;
+/// Most messages of one peer in one turn.
+const TURN_MAX: usize = 64;
+
+/// Who waits for a call's record or end.
+#[derive(Debug)]
+struct Waiting {
+    door: &'static str,
+    number: u64,
+    agent: String,
+    then: Then,
+}
+
+/// What they are told.
+#[derive(Debug)]
+enum Then {
+    /// This, once the record is durable.
+    Say(Status, String),
+    /// That the performer ended.
+    End,
+    /// The principal `boot` waits, which is init.
+    Booted,
+}
+
+/// What an answer of audit belongs to.
+#[derive(Debug)]
+enum Question {
+    /// A door that gets the file.
+    File { door: &'static str, number: u64, media_type: &'static str },
+    /// The text of the policy in force.
+    Policy,
+    /// The input of a call that a person let through.
+    Input(CallId, approval::Yes),
+}
+
+#[derive(Debug)]
+struct Pdp {
+    service: Service,
+    peers: Peers,
+    state: State,
+    applied: Applied,
+    waiting: BTreeMap<CallId, Waiting>,
+    /// Inputs of calls that wait for a person.
+    held: BTreeMap<CallId, OwnedFd>,
+    /// Questions to persons whose end is being recorded.
+    closing: BTreeSet<CallId>,
+    questions: BTreeMap<u64, Question>,
+    nonces: VecDeque<([u8; 16], u64)>,
+    pairing: Option<Pairing>,
+    first_operator: Option<([u8; 32], [u8; 32])>,
+    /// SHA-256 of the authority's key.
+    authority: Option<[u8; 32]>,
+    /// The whole history is folded.
+    folded: bool,
+    refused_inputs: u64,
+    next_number: u64,
+    boot: [u8; 16],
+}
+
+fn main() -> ExitCode {
+    let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
+    let peers = Peers::open(&mut service);
+    let started = boot_id().zip(set::apply(set::PERSONAL).ok());
+    let Some((boot, applied)) = started else {
+        service.log("no boot id, or the shipped policy cannot be read").ok();
+        return ExitCode::FAILURE;
+    };
+    let mut pdp = Pdp {
+        service,
+        peers,
+        state: State::new(boot),
+        applied,
+        waiting: BTreeMap::new(),
+        held: BTreeMap::new(),
+        closing: BTreeSet::new(),
+        questions: BTreeMap::new(),
+        nonces: VecDeque::new(),
+        pairing: None,
+        first_operator: None,
+        authority: None,
+        folded: false,
+        refused_inputs: 0,
+        next_number: 0,
+        boot,
+    };
+    match pdp.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            pdp.service.log(&error.to_string()).ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn boot_id() -> Option<[u8; 16]> {
+    let digits = std::fs::read_to_string(BOOT_ID).ok()?.trim().replace('-', "");
+    Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
+}
+
+fn now_ms() -> u64 {
+    linux::clock::boot_us() / 1_000
+}
+
+impl Pdp {
+    fn run(&mut self) -> Result<(), ChannelError> {
+        let (mut due_ms, mut ready) = (0, false);
+        loop {
+            let now = now_ms();
+            if now >= due_ms {
+                if ready {
+                    self.service.alive()?;
+                }
+                self.expire(now);
+                self.count_refused();
+                due_ms = now + ALIVE_MS;
+            }
+            if !ready && self.folded && self.authority.is_some() {
+                self.service.ready()?;
+                ready = true;
+            }
+            let files = {
+                let mut files = vec![Some(self.service.as_fd())];
+                files.extend(self.peers.files(self.folded));
+                wait(&files, &self.peers.full(), due_ms.saturating_sub(now))?
+            };
+            if files.first() == Some(&true) && self.hear_init()? {
+                return Ok(());
+            }
+            self.peers.push();
+            // audit first: what it says is what everything else is judged by
+            self.hear_audit();
+            self.hear_certifier();
+            if self.folded {
+                self.hear_door(AGENTS);
+                self.hear_door(OPERATORS);
+                self.hear_boot();
+                self.hear_console();
+            }
+        }
+    }
+
+    /// True when init wants this service to stop.
+    fn hear_init(&mut self) -> Result<bool, ChannelError> {
+        match self.service.wish()? {
+            Wish::Stop => return Ok(true),
+            Wish::NewEdge(name) => {
+                if let Some(edge) = self.service.edge(&name)
+                    && let Some(name) = self.peers.replace(&name, edge)
+                {
+                    self.changed(name);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// A peer is new: what the old one was to do or to hear is void.
+    fn changed(&mut self, name: &'static str) {
+        match name {
+            AUDIT => {
+                // it tells everything anew, from the first record on
+                for (_, waiting) in std::mem::take(&mut self.waiting) {
+                    self.tell_interrupted(&waiting);
+                }
+                self.questions.clear();
+                self.state = State::new(self.boot);
+                self.folded = false;
+            }
+            AGENTS | OPERATORS => self.waiting.retain(|_, waiting| waiting.door != name),
+            _ => {}
+        }
+    }
+
+    fn tell_interrupted(&mut self, waiting: &Waiting) {
+        let refusal = Refusal::Unavailable;
+        say(&mut self.peers, waiting.door, waiting.number, refusal.status(), &refusal.json());
+    }
+
+    fn hear_audit(&mut self) {
+        let count = |message: &FromWriter| match message {
+            FromWriter::History { .. } | FromWriter::Page { .. } => 1,
+            FromWriter::Fetched { found, .. } => usize::from(*found),
+            FromWriter::Appended(_) | FromWriter::NotAppended { .. } => 0,
+        };
+        for _ in 0..TURN_MAX {
+            let Some((message, fds)) = self.peers.take(AUDIT, MESSAGES_VERSION, count) else {
+                return;
+            };
+            let file = fds.into_iter().next();
+            match message {
+                FromWriter::History { last } => self.fold(file, last),
+                FromWriter::Appended(bytes) => self.appended(&bytes.0),
+                FromWriter::NotAppended { call, why } => self.not_appended(call, why),
+                FromWriter::Fetched { number, .. } | FromWriter::Page { number, .. } => {
+                    let next = match message {
+                        FromWriter::Page { next, .. } => next,
+                        _ => 0,
+                    };
+                    if let Some(question) = self.questions.remove(&number) {
+                        self.answered(question, file, next);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a part of the ledger's history.
+    fn fold(&mut self, file: Option<OwnedFd>, last: bool) {
+        const PART_BYTES_MAX: u64 = 128 << 20;
+        let content = file.and_then(|file| channel::sealed::read(&file, PART_BYTES_MAX).ok());
+        let content = content.unwrap_or_default();
+        for bytes in ledger::frame::read_all(&content).0 {
+            match Record::read(bytes) {
+                Ok(record) if record.envelope().sequence == self.state.length => {
+                    self.state.apply(&record);
+                }
+                // a history that is not one: nothing can be decided from it
+                Ok(_) | Err(_) => return self.peers.lose(AUDIT),
+            }
+        }
+        if last {
+            self.folded = true;
+            self.load_policy();
+            self.end_earlier_questions();
+        }
+    }
+
+    /// A record is durable: it counts, and who waited for it is told.
+    fn appended(&mut self, bytes: &[u8]) {
+        let Ok(record) = Record::read(bytes) else { return self.peers.lose(AUDIT) };
+        if record.envelope().sequence < self.state.length {
+            return;
+        }
+        self.state.apply(&record);
+        let envelope = record.envelope();
+        if envelope.kind == Kind::Policy {
+            self.load_policy();
+        }
+        let Some(call) = envelope.call else { return };
+        let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);
+        let Some(waiting) = self.waiting.remove(&call) else { return };
+        match &waiting.then {
+            Then::Say(status, json) => {
+                say(&mut self.peers, waiting.door, waiting.number, *status, json);
+            }
+            Then::End | Then::Booted if !ended => drop(self.waiting.insert(call, waiting)),
+            Then::End => {
+                let code = envelope.facts.get("code").cloned().unwrap_or_default();
+                let message = ToDoor::Ended { number: waiting.number, call, code };
+                self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
+            }
+            Then::Booted => {
+                let code = envelope.facts.get("code").cloned().unwrap_or_default();
+                self.peers.post(BOOT, &(contract::console::VERSION, code), Vec::new());
+            }
+        }
+    }
+
+    fn not_appended(&mut self, call: Option<CallId>, why: NotAppended) {
+        let refusal = match why {
+            NotAppended::Full => Refusal::Full,
+            NotAppended::TooLong => {
+                Refusal::Bad { message: "the call has more effects than a record holds".to_owned() }
+            }
+        };
+        if let Some(waiting) = call.and_then(|call| self.waiting.remove(&call)) {
+            say(&mut self.peers, waiting.door, waiting.number, refusal.status(), &refusal.json());
+        }
+    }
+
+    fn hear_door(&mut self, from: &'static str) {
+        for _ in 0..TURN_MAX {
+            let count = |message: &FromDoor| match message {
+                FromDoor::Call { .. } => 2,
+                FromDoor::Act { body, .. } => 1 + usize::from(*body),
+                _ => 0,
+            };
+            let Some((message, fds)) = self.peers.take(from, door::VERSION, count) else { return };
+            let mut fds = fds.into_iter();
+            match (from, message) {
+                (AGENTS, FromDoor::Call { number, token, source, capability }) => {
+                    if let (Some(input), Some(answer)) = (fds.next(), fds.next()) {
+                        let frame = CallFrame { token, source, capability, input, answer };
+                        self.call((from, number), frame);
+                    }
+                }
+                (AGENTS, FromDoor::Tools { number, token }) => self.tools(from, number, &token),
+                (AGENTS, FromDoor::Poll { number, token, call }) => {
+                    self.poll(from, number, &token, call);
+                }
+                (OPERATORS, FromDoor::Challenge { number }) => self.challenge(from, number),
+                (OPERATORS, FromDoor::Pair { number, request }) => {
+                    self.pair(from, number, &request);
+                }
+                (OPERATORS, FromDoor::Prove { number }) => self.prove(from, number),
+                (OPERATORS, FromDoor::Act { number, source, statement, signature, body: _ }) => {
+                    if let Some(answer) = fds.next() {
+                        let signed = act::Signed { statement, signature: signature.0, source };
+                        self.act((from, number), &signed, answer, fds.next());
+                    }
+                }
+                (_, FromDoor::Refused { count, .. }) => self.refused_inputs += count,
+                // a message that is not this door's: it is taken over or broken
+                _ => return self.peers.lose(from),
+            }
+        }
+    }
+
+    fn hear_certifier(&mut self) {
+        use contract::issue::{FromCertifier, VERSION};
+        if let Some((FromCertifier::Authority { key_digest, .. }, _)) =
+            self.peers.take(CERTIFIER, VERSION, |_: &FromCertifier| 0)
+        {
+            self.authority = key_digest.0.try_into().ok();
+        }
+    }
+
+    fn hear_console(&mut self) {
+        use contract::console::{FromConsole, ToConsole, VERSION};
+        while let Some((asked, _)) = self.peers.take(CONSOLE, VERSION, |_: &FromConsole| 0) {
+            let lines = match asked {
+                FromConsole::State => self.state_lines(),
+                FromConsole::Code => self.new_code(),
+            };
+            self.peers.post(CONSOLE, &(VERSION, ToConsole { lines }), Vec::new());
+        }
+    }
+
+    /// Number of the next question to audit.
+    const fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}

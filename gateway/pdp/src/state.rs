@@ -1,0 +1,333 @@
+//! What pdp knows: a fold over the ledger and nothing else. [`State::apply`] takes every record in
+//! order, at the start from the ledger's history and then as each becomes durable, so that a pdp that
+//! starts again knows what the one before knew.
+
+use crate::limits::Counters;
+use contract::effect::Effect;
+use contract::perform::CallId;
+use ledger::{Digest, Envelope, Kind, Record};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many ended calls are remembered for their agents to ask about.
+const ENDED_MAX: usize = 4_096;
+/// Most notices that wait to be acknowledged; older ones stay in the ledger alone.
+const NOTICES_MAX: usize = 1_024;
+
+/// An operator.
+#[derive(Debug, Clone)]
+pub(crate) struct Operator {
+    /// Ed25519.
+    pub(crate) key: [u8; 32],
+    pub(crate) recipient: String,
+}
+
+/// An agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    pub(crate) disk_uid: u32,
+    pub(crate) source: Option<String>,
+    pub(crate) token: [u8; 32],
+    pub(crate) paused: bool,
+    pub(crate) revoked: bool,
+    /// The call that makes its home, and whether it did.
+    pub(crate) home: (CallId, bool),
+    pub(crate) added_us: u64,
+}
+
+/// A call that waits for a person.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) agent: String,
+    pub(crate) capability: String,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) digest: String,
+    pub(crate) input: [u8; 32],
+    pub(crate) place: String,
+    pub(crate) decide_by_ms: u64,
+    pub(crate) run_within_ms: u64,
+    pub(crate) votes: u32,
+    pub(crate) voted: Vec<String>,
+    pub(crate) reason: String,
+    pub(crate) asked_us: u64,
+    /// In this boot; those of an earlier one are over.
+    pub(crate) of_this_boot: bool,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Came {
+    Running,
+    Pending,
+    /// Refused by policy, by a person, or because nobody said yes in time; the fact's word for it.
+    Not(String),
+    /// How it ended, and where its answer lies if it was deferred.
+    Ended(String, Option<String>),
+}
+
+/// A call, as its agent may ask about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) agent: String,
+    pub(crate) came: Came,
+}
+
+/// Something that a person is to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    pub(crate) call: CallId,
+    pub(crate) text: String,
+    pub(crate) wall_us: u64,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) digest: Digest,
+    pub(crate) version: u64,
+    /// Where its text lies; `None` for the one that the image offers.
+    pub(crate) place: Option<String>,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) length: u64,
+    pub(crate) operators: BTreeMap<String, Operator>,
+    pub(crate) agents: BTreeMap<String, Agent>,
+    pub(crate) stopped: bool,
+    pub(crate) policy: Option<InForce>,
+    pub(crate) pending: BTreeMap<CallId, Pending>,
+    pub(crate) calls: BTreeMap<CallId, Known>,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) counters: Counters,
+    ended: VecDeque<CallId>,
+    boot: [u8; 16],
+}
+
+impl State {
+    /// Nothing yet; `boot` is the boot that runs.
+    pub(crate) fn new(boot: [u8; 16]) -> Self {
+        Self { boot, ..Self::default() }
+    }
+
+    /// The agent that has this token, if it may still call.
+    pub(crate) fn by_token(&self, digest: &[u8; 32]) -> Option<(&String, &Agent)> {
+        self.agents.iter().find(|(_, agent)| agent.token == *digest && !agent.revoked)
+    }
+
+    /// The disk user of the next new agent: never one that was used.
+    pub(crate) fn next_disk_uid(&self) -> u32 {
+        let last = self.agents.values().map(|agent| agent.disk_uid).max();
+        last.unwrap_or(contract::uids::AGENTS) + 1
+    }
+
+    /// Takes the next record.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        let envelope = record.envelope();
+        self.length = envelope.sequence + 1;
+        let now = envelope.boot == self.boot;
+        match envelope.kind {
+            Kind::Act => self.act(envelope),
+            Kind::Policy => self.policy(envelope),
+            Kind::Decision => self.decision(envelope, now),
+            Kind::Approval => self.approval(envelope),
+            Kind::Outcome | Kind::Recovery => self.outcome(envelope),
+            Kind::Boot
+            | Kind::Started
+            | Kind::SecretUse
+            | Kind::Restart
+            | Kind::ClockStep
+            | Kind::Refused
+            | Kind::Export => {}
+        }
+    }
+
+    fn act(&mut self, envelope: &Envelope) {
+        let fact = |name: &str| envelope.facts.get(name).map(String::as_str).unwrap_or_default();
+        let name = fact("name").to_owned();
+        match fact("act") {
+            "pair" | "operator-add" => {
+                if let Some(key) = bytes32(fact("operator_key")) {
+                    let recipient = fact("recipient").to_owned();
+                    self.operators.insert(name, Operator { key, recipient });
+                }
+            }
+            "agent-add" => {
+                let token = bytes32(fact("token"));
+                if let (Some(token), Ok(disk_uid), Some(call)) =
+                    (token, fact("uid").parse(), envelope.call)
+                {
+                    let source = envelope.facts.get("source_range").cloned();
+                    let (paused, revoked, home) = (false, false, (call, false));
+                    let added_us = envelope.wall_us;
+                    let agent = Agent { disk_uid, source, token, paused, revoked, home, added_us };
+                    self.agents.insert(name, agent);
+                }
+            }
+            "agent-rotate" => {
+                if let (Some(agent), Some(token)) =
+                    (self.agents.get_mut(&name), bytes32(fact("token")))
+                {
+                    agent.token = token;
+                }
+            }
+            "agent-pause" => self.change(&name, |agent| agent.paused = true),
+            "agent-resume" => self.change(&name, |agent| agent.paused = false),
+            "agent-revoke" => self.change(&name, |agent| agent.revoked = true),
+            "stop" => self.stopped = true,
+            "start" => self.stopped = false,
+            "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),
+            _ => {}
+        }
+    }
+
+    fn change(&mut self, agent: &str, change: impl FnOnce(&mut Agent)) {
+        if let Some(agent) = self.agents.get_mut(agent) {
+            change(agent);
+        }
+    }
+
+    fn policy(&mut self, envelope: &Envelope) {
+        let version = envelope.facts.get("version").and_then(|version| version.parse().ok());
+        if let (Some(digest), Some(version)) = (envelope.policy, version) {
+            let place = envelope.facts.get("place.text").cloned();
+            self.policy = Some(InForce { digest, version, place });
+        }
+    }
+
+    fn decision(&mut self, envelope: &Envelope, now: bool) {
+        let Some(call) = envelope.call else { return };
+        let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
+        let number = |name: &str| fact(name).parse().unwrap_or(0);
+        let agent = fact("agent");
+        // what an earlier boot used counts as used at the start of this one
+        let at_us = if now { envelope.boot_us } else { 0 };
+        self.counters.count(&agent, &fact("counted"), at_us);
+        let came = match fact("answer").as_str() {
+            "approval" => Came::Pending,
+            "blocked" => Came::Not("denied".to_owned()),
+            _ if !fact("performed_by").is_empty() => Came::Ended(fact("code"), None),
+            answer => {
+                if answer == "notify" {
+                    self.notice(call, envelope, &format!("{agent} called {}", fact("capability")));
+                }
+                Came::Running
+            }
+        };
+        if came == Came::Pending {
+            let pending = Pending {
+                agent: agent.clone(),
+                capability: fact("capability"),
+                effects: envelope.effects.clone(),
+                digest: fact("digest"),
+                input: bytes32(&fact("input_digest")).unwrap_or_default(),
+                place: fact("place.input"),
+                decide_by_ms: number("decide_by_ms"),
+                run_within_ms: number("run_within_ms"),
+                votes: u32::try_from(number("votes")).unwrap_or(u32::MAX).max(1),
+                voted: Vec::new(),
+                reason: fact("reason"),
+                asked_us: envelope.wall_us,
+                of_this_boot: now,
+            };
+            self.pending.insert(call, pending);
+        }
+        self.remember(call, Known { agent, came });
+    }
+
+    fn approval(&mut self, envelope: &Envelope) {
+        let Some(call) = envelope.call else { return };
+        let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
+        match fact("verdict").as_str() {
+            "vote" => {
+                if let Some(pending) = self.pending.get_mut(&call) {
+                    pending.voted.push(fact("operator"));
+                }
+            }
+            "accept" => {
+                self.pending.remove(&call);
+                if let Some(known) = self.calls.get_mut(&call) {
+                    known.came = Came::Running;
+                }
+            }
+            verdict => {
+                self.pending.remove(&call);
+                if let Some(known) = self.calls.get_mut(&call) {
+                    known.came = Came::Not(verdict.to_owned());
+                }
+            }
+        }
+    }
+
+    fn outcome(&mut self, envelope: &Envelope) {
+        let Some(call) = envelope.call else { return };
+        let fact = |name: &str| envelope.facts.get(name).cloned();
+        let code = fact("code").unwrap_or_default();
+        for agent in self.agents.values_mut().filter(|agent| agent.home.0 == call) {
+            agent.home.1 = code == "ok";
+        }
+        if envelope.kind == Kind::Recovery {
+            let text = "a call was cut off: it may have been performed or not".to_owned();
+            self.notice(call, envelope, &text);
+        }
+        if let Some(known) = self.calls.get_mut(&call) {
+            known.came = Came::Ended(code, fact("place.result"));
+        }
+    }
+
+    fn notice(&mut self, call: CallId, envelope: &Envelope, text: &str) {
+        let effects: Vec<String> = envelope.effects.iter().map(ToString::to_string).collect();
+        let text = if effects.is_empty() {
+            text.to_owned()
+        } else {
+            format!("{text}: {}", effects.join("; "))
+        };
+        self.notices.push_back(Notice { call, text, wall_us: envelope.wall_us });
+        if self.notices.len() > NOTICES_MAX {
+            self.notices.pop_front();
+        }
+    }
+
+    fn remember(&mut self, call: CallId, known: Known) {
+        self.calls.insert(call, known);
+        self.ended.push_back(call);
+        while self.ended.len() > ENDED_MAX {
+            if let Some(oldest) = self.ended.pop_front()
+                && !self.pending.contains_key(&oldest)
+            {
+                self.calls.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Thirty-two bytes from 64 hexadecimal digits.
+pub(crate) fn bytes32(digits: &str) -> Option<[u8; 32]> {
+    let (high, low) = digits.split_at_checked(32)?;
+    let plain = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    if low.len() != 32 || !digits.bytes().all(plain) {
+        return None;
+    }
+    let half = |digits| u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes);
+    let mut bytes = [0; 32];
+    let (first, last) = bytes.split_at_mut(16);
+    first.copy_from_slice(&half(high)?);
+    last.copy_from_slice(&half(low)?);
+    Some(bytes)
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // writing into a String cannot fail
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+/// A call's number from 32 hexadecimal digits.
+pub(crate) fn call_id(digits: &str) -> Option<CallId> {
+    let number = u128::from_str_radix(digits, 16).ok()?;
+    (format!("{number:032x}") == digits).then(|| number.to_be_bytes())
+}

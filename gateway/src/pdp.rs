@@ -1,0 +1,176 @@
+//! The door's conversation with pdp: requests by number, answers as they come. When pdp is replaced,
+//! everybody who waits is told that it was interrupted.
+
+use crate::watched::watch;
+use channel::{Channel, ChannelError, Mailbox};
+use contract::door::{FromDoor, Status, ToDoor, VERSION};
+use contract::perform::CallId;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Longest wait for an answer: a call's own deadline is shorter.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Most requests that wait at once.
+const WAITING_MAX: usize = 512;
+
+/// What pdp answered.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Said { status: Status, json: String },
+    File { media_type: String, file: OwnedFd },
+    Ended { call: CallId, code: String },
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// pdp is not there; nothing was asked.
+    NotThere,
+    /// pdp went away or was silent after it was asked: the call may have been performed.
+    Interrupted,
+    /// Too many requests wait already.
+    Busy,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    mailbox: Option<Mailbox>,
+    reader: Option<AbortHandle>,
+    waiting: BTreeMap<u64, oneshot::Sender<Answered>>,
+    next: u64,
+    refused: BTreeMap<(String, String), u64>,
+}
+
+/// The link to pdp, shared by all connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pdp(Arc<Mutex<Link>>);
+
+impl Pdp {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        // a holder that panicked would have ended the process
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a new edge; who waits for the old pdp is told.
+    pub(crate) fn connect(&self, edge: Channel) -> std::io::Result<()> {
+        let readable = watch(edge.as_fd().try_clone_to_owned()?)?;
+        let link = self.clone();
+        let reader = tokio::spawn(async move {
+            while let Ok(mut guard) = readable.readable().await {
+                guard.clear_ready();
+                if link.take_all().is_err() {
+                    break;
+                }
+            }
+            link.lose();
+        });
+        let mut link = self.link();
+        if let Some(old) = link.reader.replace(reader.abort_handle()) {
+            old.abort();
+        }
+        link.waiting.clear();
+        link.mailbox = Some(Mailbox::new(edge));
+        Ok(())
+    }
+
+    fn lose(&self) {
+        let mut link = self.link();
+        link.mailbox = None;
+        link.waiting.clear();
+    }
+
+    fn take_all(&self) -> Result<(), ChannelError> {
+        let mut link = self.link();
+        loop {
+            let Some(mailbox) = &mut link.mailbox else { return Err(ChannelError::Closed) };
+            mailbox.push()?;
+            let frame = match mailbox.take() {
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                other => other?,
+            };
+            let ((version, message), fds) = frame.open(|(_, message): &(u16, ToDoor)| {
+                usize::from(matches!(message, ToDoor::File { .. }))
+            })?;
+            if version != VERSION {
+                return Err(ChannelError::Closed);
+            }
+            let (number, answered) = match message {
+                ToDoor::Said { number, status, json } => (number, Answered::Said { status, json }),
+                ToDoor::Ended { number, call, code } => (number, Answered::Ended { call, code }),
+                ToDoor::File { number, media_type } => match fds.into_iter().next() {
+                    Some(file) => (number, Answered::File { media_type, file }),
+                    None => return Err(ChannelError::Closed),
+                },
+            };
+            if let Some(waiting) = link.waiting.remove(&number) {
+                // the client may be gone
+                waiting.send(answered).ok();
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask(
+        &self,
+        message: impl FnOnce(u64) -> FromDoor,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Answered, NoAnswer> {
+        let (number, receiver) = {
+            let mut link = self.link();
+            link.waiting.retain(|_, waiting| !waiting.is_closed());
+            if link.waiting.len() >= WAITING_MAX {
+                return Err(NoAnswer::Busy);
+            }
+            link.next += 1;
+            let number = link.next;
+            let mailbox = link.mailbox.as_mut().ok_or(NoAnswer::NotThere)?;
+            mailbox.post(&(VERSION, message(number)), fds).map_err(|_error| NoAnswer::NotThere)?;
+            let (sender, receiver) = oneshot::channel();
+            link.waiting.insert(number, sender);
+            (number, receiver)
+        };
+        let answered = tokio::time::timeout(ANSWER, receiver).await;
+        self.link().waiting.remove(&number);
+        match answered {
+            Ok(Ok(answered)) => Ok(answered),
+            Ok(Err(_)) | Err(_) => Err(NoAnswer::Interrupted),
+        }
+    }
+
+    /// Counts a request that was refused before it was a call.
+    pub(crate) fn refused(&self, source: &str, reason: &str) {
+        const SOURCES_MAX: usize = 1_024;
+        let mut link = self.link();
+        let key = if link.refused.len() < SOURCES_MAX {
+            (source.to_owned(), reason.to_owned())
+        } else {
+            ("others".to_owned(), reason.to_owned())
+        };
+        *link.refused.entry(key).or_default() += 1;
+    }
+}
+
+/// Tells pdp once a second what was refused, and pushes what had no room.
+pub(crate) async fn report_refused(pdp: Pdp) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        let mut link = pdp.link();
+        let refused = std::mem::take(&mut link.refused);
+        let Some(mailbox) = &mut link.mailbox else { continue };
+        for ((source, reason), count) in refused {
+            let message = FromDoor::Refused { source, reason, count };
+            // a pdp that is gone is replaced, and what was counted with it
+            mailbox.post(&(VERSION, message), Vec::new()).ok();
+        }
+        mailbox.push().ok();
+    }
+}
