@@ -217,9 +217,9 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
 fn plain(desk: &Desk, act: Act, said: &str, json: bool) -> Result<Ended> {
     let answer = desk.act(act)?;
     if json {
-        render::object(&answer)
+        render::object(&answer);
     } else {
-        render::line(said)
+        render::line(said);
     }
     Ok(Ended::Done)
 }

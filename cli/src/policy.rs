@@ -105,7 +105,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
     }
     match command {
         Command::Show => {
-            render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default())
+            render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default());
         }
         Command::Apply { .. } => {
             let version = answer.get("version").map(render::text).unwrap_or_default();

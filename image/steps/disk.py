@@ -65,6 +65,8 @@ def assemble(arch, built_kernel, binaries, work):
     facts = tree / "usr/lib/kruxos"
     write(facts / "kernel-config.sha256", built_kernel.digest + "\n")
     write(facts / "built", built_at() + "\n")
+    for policy in ("personal", "restricted", "system", "team"):
+        copy(ROOT / f"policies/{policy}.yaml", facts / f"policies/{policy}.yaml")
     copy(empty_filesystem(), facts / "empty.ext4")
     modules = tree / "usr/lib/modules" / built_kernel.release
     copy(built_kernel.image, modules / "vmlinuz")
@@ -83,7 +85,7 @@ def add_tests(binaries, tree, test):
     for (_, program), place in programs.TEST_PROGRAMS.items():
         copy(binaries / program, tree / place, 0o755)
     for file in sorted((ROOT / "tests/images" / test).iterdir()):
-        folder = "" if file.name == "edges.toml" else "services/"
+        folder = {"edges.toml": "", "system.yaml": "policies/"}.get(file.name, "services/")
         copy(file, tree / "usr/lib/kruxos" / (folder + file.name))
 
 

@@ -29,7 +29,10 @@ COMPILERS = {
     "aarch64": {"CC": "aarch64-linux-gnu-gcc", "AR": "aarch64-linux-gnu-ar"},
 }
 # what a test image holds besides; every other file of it is the release image's
-TEST_PROGRAMS = {("probe", "probe"): "usr/lib/kruxos-test/probe"}
+TEST_PROGRAMS = {
+    ("probe", "planter"): "usr/lib/kruxos-test/planter",
+    ("probe", "probe"): "usr/lib/kruxos-test/probe",
+}
 
 
 def cargo():
@@ -65,7 +68,7 @@ def build(arch, target_dir=None, test=None):
     remap = [f"--remap-path-prefix={ROOT}=/kruxos", f"--remap-path-prefix={home}=/cargo"]
     config = f"target.{triple}.rustflags={remap!r}".replace("'", '"')
     words = [cargo(), "build", "--release", "--locked", "--target", triple, "--config", config]
-    for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}:
+    for package in sorted({package for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}}):
         words += ["--package", package]
     with stage(f"programs {arch}"):
         environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target)}

@@ -2,6 +2,7 @@
 //! their description grants and no more ([`start`]), supervised until the machine ends
 //! ([`supervise`]).
 
+mod acts;
 pub(crate) mod description;
 mod own;
 mod start;

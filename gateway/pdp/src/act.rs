@@ -267,7 +267,7 @@ impl Pdp {
     ) -> Result<Option<String>, Refusal> {
         let disk_uid = self.known_agent(agent)?.disk_uid;
         let (declaration, effects, digest) = lower(capability, &input)?;
-        let set = crate::set::of_operators().map_err(|_error| Refusal::Unavailable)?;
+        let set = self.shipped.of_operators().map_err(|_error| Refusal::Unavailable)?;
         let call = Call { agent, capability: declaration.name, version: declaration.version };
         let decision = policy::decide(&set, &call, &effects, &Facts::default());
         let call = self.random_call()?;

@@ -84,10 +84,10 @@ impl Pdp {
     }
 
     /// The input that was fetched for a yes.
-    pub(crate) fn input_is_here(&mut self, call: CallId, yes: Yes, input: Option<OwnedFd>) {
+    pub(crate) fn input_is_here(&mut self, call: CallId, yes: &Yes, input: Option<OwnedFd>) {
         let (door, number) = (yes.door, yes.number);
         let missing = || Refusal::Conflict { message: "the call's input was erased".to_owned() };
-        let done = input.ok_or_else(missing).and_then(|input| self.go_on(call, &yes, input));
+        let done = input.ok_or_else(missing).and_then(|input| self.go_on(call, yes, input));
         if let Err(refusal) = done {
             say(&mut self.peers, door, number, refusal.status(), &refusal.json());
         }

@@ -4,7 +4,7 @@ use crate::act::{Stated, bad};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, say};
 use crate::state::{call_id, hex};
-use crate::{Pdp, Question, Then, Waiting, set};
+use crate::{Pdp, Question, Then, Waiting};
 use contract::door::{self, Status, ToDoor};
 use ledger::Kind;
 use ledger::writer::{Filter, MESSAGES_VERSION, ToWriter};
@@ -37,7 +37,7 @@ impl Pdp {
     pub(crate) fn answered(&mut self, question: Question, file: Option<OwnedFd>, next: u64) {
         match question {
             Question::Policy => self.take_policy(file),
-            Question::Input(call, yes) => self.input_is_here(call, yes, file),
+            Question::Input(call, yes) => self.input_is_here(call, &yes, file),
             Question::File { door, number, media_type } => match file {
                 Some(file) => {
                     let media_type = if media_type == FRAMES {
@@ -60,7 +60,7 @@ impl Pdp {
         let bytes = file.and_then(|file| channel::sealed::read(&file, POLICY_BYTES_MAX).ok());
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         let wanted = self.state.policy.as_ref().map(|policy| policy.digest);
-        match text.and_then(|text| set::apply(&text).ok()) {
+        match text.and_then(|text| self.shipped.apply(&text).ok()) {
             Some(applied) if Some(applied.digest) == wanted => {
                 self.applied = applied;
                 self.folded = true;
@@ -79,7 +79,7 @@ impl Pdp {
         let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
             .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
         let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
-        let applied = set::apply(&text).map_err(|error| bad(&error.to_string()))?;
+        let applied = self.shipped.apply(&text).map_err(|error| bad(&error.to_string()))?;
         let version = self.state.policy.as_ref().map_or(0, |policy| policy.version) + 1;
         let call = self.random_call()?;
         let mut draft = ledger::writer::Draft::new(Kind::Policy, &[("act", "policy-apply")]);

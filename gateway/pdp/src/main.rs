@@ -24,7 +24,7 @@ use ledger::{Kind, Record};
 use pairing::Pairing;
 use peers::{AGENTS, AUDIT, BOOT, CERTIFIER, CONSOLE, OPERATORS, Peers};
 use refusal::{Refusal, say};
-use set::Applied;
+use set::{Applied, Shipped};
 use state::State;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,6 +72,7 @@ struct Pdp {
     peers: Peers,
     state: State,
     applied: Applied,
+    shipped: Shipped,
     waiting: BTreeMap<CallId, Waiting>,
     /// Inputs of calls that wait for a person.
     held: BTreeMap<CallId, OwnedFd>,
@@ -93,16 +94,21 @@ struct Pdp {
 fn main() -> ExitCode {
     let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
     let peers = Peers::open(&mut service);
-    let started = boot_id().zip(set::apply(set::PERSONAL).ok());
-    let Some((boot, applied)) = started else {
-        service.log("no boot id, or the shipped policy cannot be read").ok();
-        return ExitCode::FAILURE;
+    let shipped = Shipped::read().and_then(|shipped| Ok((shipped.first()?, shipped)));
+    let (boot, (applied, shipped)) = match (boot_id(), shipped) {
+        (Some(boot), Ok(shipped)) => (boot, shipped),
+        (boot, shipped) => {
+            let error = shipped.err().map(|error| error.to_string()).unwrap_or_default();
+            service.log(&format!("boot id: {}; {error}", boot.is_some())).ok();
+            return ExitCode::FAILURE;
+        }
     };
     let mut pdp = Pdp {
         service,
         peers,
         state: State::new(boot),
         applied,
+        shipped,
         waiting: BTreeMap::new(),
         held: BTreeMap::new(),
         closing: BTreeSet::new(),

@@ -195,7 +195,7 @@ impl Pdp {
         let answer = channel::sealed::empty().map_err(|_e| Refusal::Unavailable)?;
         let (declaration, effects, _) = crate::call::lower("system.time", &input)?;
         let digest = Sha256::digest(b"{}").into();
-        let set = crate::set::of_operators().map_err(|_e| Refusal::Unavailable)?;
+        let set = self.shipped.of_operators().map_err(|_e| Refusal::Unavailable)?;
         let (capability, version) = (declaration.name, declaration.version);
         let call = Call { agent: PRINCIPAL, capability, version };
         let decision = policy::decide(&set, &call, &effects, &Facts::default());

@@ -3,14 +3,15 @@
 use ledger::Digest;
 use policy::{Answer, Layer, LayerKind, ParseError, Set, SetError};
 
-/// The limits of the verified image.
-const SYSTEM: &str = include_str!("../../../policies/system.yaml");
-/// What the image offers at the first boot.
-pub(crate) const PERSONAL: &str = include_str!("../../../policies/personal.yaml");
+/// The limits of the verified image, and the policy that it offers at the first boot.
+const SYSTEM: &str = "/usr/lib/kruxos/policies/system.yaml";
+const PERSONAL: &str = "/usr/lib/kruxos/policies/personal.yaml";
 
 /// Why a text is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotTaken {
+    #[error("{0}: {1}")]
+    File(&'static str, std::io::Error),
     #[error("{0}")]
     Parse(#[from] ParseError),
     #[error("{0}")]
@@ -25,15 +26,36 @@ pub(crate) struct Applied {
     pub(crate) digest: Digest,
 }
 
-/// The set of this box with `text` as its granting layer.
-pub(crate) fn apply(text: &str) -> Result<Applied, NotTaken> {
-    let set = Set::new(policy::parse(text)?, vec![policy::parse(SYSTEM)?])?;
-    Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
+/// What the verified image says: the limits above every set, and the text to begin with.
+#[derive(Debug)]
+pub(crate) struct Shipped {
+    system: Layer,
+    personal: String,
 }
 
-/// The set for operators' own acts and for the principal `boot`: the system's limits alone.
-pub(crate) fn of_operators() -> Result<Set, NotTaken> {
-    let otherwise = Some(Answer::Autonomous);
-    let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
-    Ok(Set::new(granting, vec![policy::parse(SYSTEM)?])?)
+impl Shipped {
+    /// Reads both.
+    pub(crate) fn read() -> Result<Self, NotTaken> {
+        let text =
+            |path| std::fs::read_to_string(path).map_err(|error| NotTaken::File(path, error));
+        Ok(Self { system: policy::parse(&text(SYSTEM)?)?, personal: text(PERSONAL)? })
+    }
+
+    /// The set that a box begins with.
+    pub(crate) fn first(&self) -> Result<Applied, NotTaken> {
+        self.apply(&self.personal)
+    }
+
+    /// The set with `text` as its granting layer.
+    pub(crate) fn apply(&self, text: &str) -> Result<Applied, NotTaken> {
+        let set = Set::new(policy::parse(text)?, vec![self.system.clone()])?;
+        Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
+    }
+
+    /// The set for operators' own acts and for the principal `boot`: the system's limits alone.
+    pub(crate) fn of_operators(&self) -> Result<Set, NotTaken> {
+        let otherwise = Some(Answer::Autonomous);
+        let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
+        Ok(Set::new(granting, vec![self.system.clone()])?)
+    }
 }

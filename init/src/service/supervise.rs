@@ -2,7 +2,7 @@
 //! service.
 
 use super::description::{Description, Edge, Plan};
-use super::own::{self, Act, Own};
+use super::own::{self, Own};
 use super::start;
 use crate::console;
 use crate::error::{BootError, While};
@@ -20,8 +20,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Time that all services together have to end at shutdown.
 const STOP_MS_MAX: u64 = 5_000;
-/// Time between an operator's wish to end the machine and its end, for the answer to go out.
-const END_AFTER_MS: u64 = 1_000;
 /// Time for the call that shows that this boot is good, and between two tries.
 const PROVE_MS_MAX: u64 = 60_000;
 const ASK_AGAIN_MS: u64 = 5_000;
@@ -30,7 +28,7 @@ const EARLY_EXITS_MAX: u32 = 5;
 
 /// What a service is doing.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Not running; started again at this time.
     Down { until_ms: u64 },
     /// Started, not told to serve yet, or told and not ready.
@@ -42,33 +40,35 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     pid: Pid,
     control: Channel,
-    since_ms: u64,
+    pub(super) since_ms: u64,
 }
 
 #[derive(Debug)]
-struct Service {
-    description: Description,
-    state: State,
+pub(super) struct Service {
+    pub(super) description: Description,
+    pub(super) state: State,
     early_exits: u32,
-    starts: u64,
+    pub(super) starts: u64,
 }
 
 /// All services, and what PID 1 waits for.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    services: Vec<Service>,
+    pub(super) services: Vec<Service>,
     edges: Vec<Edge>,
     signals: OwnedFd,
     watchdog: Watchdog,
     button: Option<Button>,
     watchdog_due_ms: u64,
     wanted_end: Option<End>,
-    own: Own,
+    pub(super) own: Own,
     /// An operator's wish to end the machine, and when: the answer goes out before.
-    ends_at_ms: Option<(End, u64)>,
+    pub(super) ends_at_ms: Option<(End, u64)>,
+    /// A service that an operator wants restarted, and when.
+    pub(super) kill_at_ms: Option<(String, u64)>,
     booted: bool,
 }
 
@@ -97,6 +97,7 @@ impl Supervisor {
             wanted_end: None,
             own: Own::new(operator),
             ends_at_ms: None,
+            kill_at_ms: None,
             booted: false,
         };
         while !supervisor.all_ready() {
@@ -173,11 +174,13 @@ impl Supervisor {
         if let Some((end, _)) = self.ends_at_ms.filter(|(_, at_ms)| now >= *at_ms) {
             self.wanted_end = Some(end);
         }
+        self.kill_due(now);
         for index in 0..self.services.len() {
             self.attend(index, now)?;
         }
         self.tell_to_serve();
         let ends = self.ends_at_ms.map(|(_, at_ms)| at_ms);
+        let ends = ends.into_iter().chain(self.kill_at_ms.as_ref().map(|(_, at_ms)| *at_ms));
         let next = self.services.iter().filter_map(Service::deadline_ms).chain(ends).min();
         self.wait(next.unwrap_or(u64::MAX).min(self.watchdog_due_ms))?;
         self.take_signals()?;
@@ -187,56 +190,6 @@ impl Supervisor {
             self.perform(released);
         }
         Ok(())
-    }
-
-    fn perform(&mut self, released: channel::tickets::Released) {
-        let mut wanted = None;
-        let mut restart = None;
-        let services = self.services_json();
-        let names: Vec<&str> =
-            self.services.iter().map(|service| service.description.name.as_str()).collect();
-        self.own.perform(released, |act| match act {
-            Act::Services => Ok(services),
-            Act::Restart(name) if names.contains(&name.as_str()) => {
-                let answer = format!("{{\"restarted\":{}}}", own::json(&name));
-                restart = Some(name);
-                Ok(answer)
-            }
-            Act::Restart(name) => Err(format!("there is no service `{name}`")),
-            Act::PowerOff => {
-                wanted = Some(End::PowerOff);
-                Ok("{\"ending\":\"power off\"}".to_owned())
-            }
-            Act::Reboot => {
-                wanted = Some(End::Restart);
-                Ok("{\"ending\":\"restart\"}".to_owned())
-            }
-        });
-        self.ends_at_ms =
-            wanted.map_or(self.ends_at_ms, |end| Some((end, boot_ms() + END_AFTER_MS)));
-        for service in
-            self.services.iter().filter(|s| Some(&s.description.name) == restart.as_ref())
-        {
-            start::kill_all(&service.description);
-        }
-    }
-
-    fn services_json(&self) -> String {
-        let each = self.services.iter().map(|service| {
-            let state = match &service.state {
-                State::Down { .. } => "down",
-                State::Starting { .. } => "starting",
-                State::Ready { .. } => "ready",
-                State::Ended => "ended",
-            };
-            let since = service.running().map_or(0, |running| running.since_ms);
-            format!(
-                "{{\"name\":{},\"state\":\"{state}\",\"since_ms\":{since},\"starts\":{}}}",
-                own::json(&service.description.name),
-                service.starts
-            )
-        });
-        format!("{{\"services\":[{}]}}", each.collect::<Vec<_>>().join(","))
     }
 
     /// Starts what is due, kills what is overdue.
@@ -421,7 +374,7 @@ fn hear(control: &Channel) -> Result<ToInit, ChannelError> {
 }
 
 impl Service {
-    const fn running(&self) -> Option<&Running> {
+    pub(super) const fn running(&self) -> Option<&Running> {
         match &self.state {
             State::Starting { running, .. } | State::Ready { running, .. } => Some(running),
             State::Down { .. } | State::Ended => None,
