@@ -89,18 +89,32 @@ pub(crate) static READ: Declaration = Declaration {
     ],
 };
 
+const BAD_BASE64: Failure = Failure {
+    code: "bad_base64",
+    when: "the content is said to be base64 and is not",
+    next: "encode it as RFC 4648 section 4 says, with padding",
+};
+
 pub(crate) static WRITE: Declaration = Declaration {
     name: "filesystem.write",
     version: 1,
     purpose: "Writes a file as a whole: it has the old content or the new, never a part.",
     when: "To make a file or replace its content. To add at its end use filesystem.append.",
-    parameters: &[PATH, CONTENT],
+    parameters: &[
+        PATH,
+        CONTENT,
+        optional(
+            "base64",
+            Shape::Flag,
+            "whether the content is base64, for bytes that are no text",
+        ),
+    ],
     answers: &[("bytes", "how many were written")],
     effects: &[does(Kind::Write, &[AT_PATH, ITS_LENGTH])],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R1,
     undo: None,
-    failures: &[NOT_FOUND, LINK, KIND, NO_SPACE],
+    failures: &[NOT_FOUND, LINK, KIND, NO_SPACE, BAD_BASE64],
     examples: &[Example {
         title: "a new file",
         input: "{\"path\":\"hello.txt\",\"content\":\"hello\\n\"}",

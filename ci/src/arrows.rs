@@ -18,6 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["channel", "contract", "linux"]),
     ("net", &["channel", "contract", "linux"]),
     ("sandbox", &["capabilities", "channel", "contract", "linux"]),
+    ("gateway", &["capabilities", "channel", "contract", "linux"]),
+    ("pdp", &["capabilities", "channel", "contract", "ledger", "linux", "policy"]),
+    ("audit", &["channel", "contract", "ledger", "linux"]),
+    ("vault", &["channel", "contract", "ledger", "linux"]),
+    ("console", &["channel", "contract", "linux"]),
     ("krux", &["capabilities", "contract", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "linux"]),
     ("tests", &[]),
@@ -28,6 +33,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     ("init", &["tokio", "serde_yaml", "serde_norway", "rustls"]),
     ("sandbox", &["tokio", "serde_yaml", "serde_norway", "rustls"]),
+    ("pdp", &["tokio", "rustls", "ring", "age"]),
+    ("audit", &["tokio", "serde_norway", "rustls", "ring", "age"]),
+    ("vault", &["tokio", "serde_norway", "rustls"]),
+    ("gateway", &["age", "serde_norway", "ed25519-dalek", "policy"]),
 ];
 
 /// Most packages that may be linked into these, all of theirs and ours counted.

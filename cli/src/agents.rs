@@ -7,6 +7,7 @@ use crate::remote::{Desk, Response, sha256};
 use crate::render;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use contract::base64;
 use contract::statement::Act;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, Read};
@@ -295,7 +296,7 @@ pub(crate) fn files(desk: &Desk, command: &Files, as_json: bool) -> Result<Ended
             let input = match String::from_utf8(content) {
                 Ok(text) => json!({ "path": to, "content": text }),
                 Err(bytes) => {
-                    json!({ "path": to, "content": base64(bytes.as_bytes()), "base64": true })
+                    json!({ "path": to, "content": base64::write(bytes.as_bytes()), "base64": true })
                 }
             };
             let input = input.to_string();
@@ -315,7 +316,7 @@ pub(crate) fn files(desk: &Desk, command: &Files, as_json: bool) -> Result<Ended
                 answer.pointer("/result/content").and_then(Json::as_str).unwrap_or_default();
             let is_base64 = answer.pointer("/result/base64") == Some(&Json::Bool(true));
             let bytes = if is_base64 {
-                unbase64(content).context("the box sent no base 64")?
+                base64::read(content).context("the box sent no base 64")?
             } else {
                 content.as_bytes().to_vec()
             };
@@ -327,47 +328,4 @@ pub(crate) fn files(desk: &Desk, command: &Files, as_json: bool) -> Result<Ended
         }
     }
     Ok(Ended::Done)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    let text = pem(bytes);
-    text.lines().filter(|line| !line.starts_with("-----")).collect()
-}
-
-fn unbase64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for letter in text.bytes().filter(|letter| *letter != b'=') {
-        let digit = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(digit);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
-            held &= (1 << bits) - 1;
-        }
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base_64_comes_back() {
-        for length in 0..20_u8 {
-            let bytes: Vec<u8> = (0..length).map(|n| n.wrapping_mul(41)).collect();
-            assert_eq!(unbase64(&base64(&bytes)), Some(bytes));
-        }
-        assert_eq!(base64(b"any carnal pleas"), "YW55IGNhcm5hbCBwbGVhcw==");
-        assert_eq!(unbase64("$$"), None);
-    }
 }

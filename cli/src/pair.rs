@@ -205,17 +205,7 @@ fn prove(address: SocketAddr, secret: &[u8]) -> Result<Vec<u8>> {
 
 /// The authority's certificate in PEM (RFC 7468), for clients that take a file.
 pub(crate) fn pem(certificate: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in certificate.chunks(3) {
-        let number = chunk.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
-        let number = number << (8 * (3 - chunk.len()));
-        for index in 0..4 {
-            let digit = usize::try_from(number >> (18 - 6 * index) & 63).unwrap_or(0);
-            let letter = LETTERS.get(digit).copied().unwrap_or(b'=');
-            text.push(if index <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
+    let text = contract::base64::write(certificate);
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))

@@ -2,6 +2,7 @@
 //! is written down ([`cbor`]), and how much of anything there may be ([`limits`]).
 #![forbid(unsafe_code)]
 
+pub mod base64;
 pub mod bytes;
 pub mod cbor;
 pub mod console;

@@ -3,6 +3,7 @@
 
 use super::Performed;
 use capabilities::{Accepted, Argument};
+use contract::base64;
 use contract::path::{CanonicalPath, WORKSPACE};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, mkdirat, openat, openat2,
@@ -58,7 +59,7 @@ pub(super) fn read(input: &Accepted) -> Performed {
     content.truncate(filled);
     let (content, base64) = match String::from_utf8(content) {
         Ok(text) => (text, false),
-        Err(bytes) => (base64(bytes.as_bytes()), true),
+        Err(bytes) => (base64::write(bytes.as_bytes()), true),
     };
     Ok(json!({ "content": content, "base64": base64, "size": status.len() }))
 }
@@ -67,11 +68,15 @@ pub(super) fn read(input: &Accepted) -> Performed {
 pub(super) fn write(input: &Accepted, call: [u8; 16]) -> Performed {
     let place = place(input, "path")?;
     let content = text(input, "content")?;
+    let content = match input.get("base64") {
+        Some(Argument::Flag(true)) => base64::read(content).ok_or("bad_base64")?,
+        _ => content.as_bytes().to_vec(),
+    };
     let beside = Place { above: place.above, name: format!(".{}.new", hex(call)) };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut file = File::from(open(&beside, flags, Mode::from_raw_mode(0o644))?);
     let written = file
-        .write_all(content.as_bytes())
+        .write_all(&content)
         .and_then(|()| file.sync_all())
         .map_err(|error| code(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
         .and_then(|()| {
@@ -308,34 +313,9 @@ fn hex(call: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(call))
 }
 
-/// Base64 with padding (RFC 4648 section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let index = usize::try_from(group >> (18 - 6 * digit) & 63).unwrap_or(0);
-            let shown = digit <= chunk.len();
-            text.push(if shown { DIGITS.get(index).map_or('=', |d| char::from(*d)) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_the_rfcs() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 
     #[test]
     fn the_workspace_is_a_whole_segment() {

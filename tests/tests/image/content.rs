@@ -8,7 +8,17 @@ use std::process::Command;
 use tests::Image;
 
 /// Every ELF file of the release image.
-const PROGRAMS: &[&str] = &["usr/bin/forker", "usr/bin/net", "usr/bin/worker", "usr/sbin/init"];
+const PROGRAMS: &[&str] = &[
+    "usr/bin/audit",
+    "usr/bin/console",
+    "usr/bin/forker",
+    "usr/bin/gateway",
+    "usr/bin/net",
+    "usr/bin/pdp",
+    "usr/bin/vault",
+    "usr/bin/worker",
+    "usr/sbin/init",
+];
 /// Every directory that stands at the top.
 const TOP: &[&str] = &["data", "dev", "etc", "ledger", "proc", "run", "state", "sys", "usr"];
 
@@ -79,26 +89,44 @@ fn is_static(elf: &[u8]) -> bool {
     (0..word(56)).all(|index| word(start + index * word(54)) != 3)
 }
 
-/// The test image is the release image and the files of `tests/probe`, byte for byte; the table of
-/// edges, which is data, also names the probe.
+/// Every test image is the release image, byte for byte, but for programs of `tests/probe` and for
+/// descriptions and policies, which are data and are named here.
 #[test]
-fn the_test_image_differs_only_by_the_probe() -> Result<()> {
-    let release = unpacked(&Image::release("x86_64")?, "content-release")?;
-    let test = unpacked(&Image::test("cage")?, "content-test")?;
-    let content = |folder: &Path| -> Result<BTreeMap<String, Vec<u8>>> {
-        let list = files(folder)?.into_iter().filter(|path| path.is_file());
-        list.map(|path| {
-            Ok((path.strip_prefix(folder)?.display().to_string(), std::fs::read(path)?))
-        })
-        .collect()
-    };
-    let (release, test) = (content(&release)?, content(&test)?);
-    for (name, bytes) in release.iter().filter(|(name, _)| *name != "usr/lib/kruxos/edges.toml") {
-        assert_eq!(test.get(name), Some(bytes), "{name}");
+fn the_test_images_differ_only_by_programs_of_the_tests_and_by_data() -> Result<()> {
+    let release = content(&unpacked(&Image::release("x86_64")?, "content-release")?)?;
+    let programs = ["usr/lib/kruxos-test/planter", "usr/lib/kruxos-test/probe"];
+    let images: [(&str, &[&str], &[&str]); 2] = [
+        ("cage", &["edges.toml"], &["services/probe.toml"]),
+        ("smoke", &["policies/system.yaml"], &["services/planter.toml"]),
+    ];
+    for (name, changed, added) in images {
+        let image = content(&unpacked(&Image::test(name)?, "content-test")?)?;
+        for (path, bytes) in &release {
+            let data = path.strip_prefix("usr/lib/kruxos/");
+            let left_out = data.is_some_and(|path| path.starts_with("services/"));
+            match image.get(path) {
+                Some(found) if data.is_some_and(|data| changed.contains(&data)) => {
+                    assert_ne!(found, bytes, "{name}: {path} is said to differ");
+                }
+                found => {
+                    assert!(found == Some(bytes) || left_out && found.is_none(), "{name}: {path}");
+                }
+            }
+        }
+        let new: BTreeSet<&str> =
+            image.keys().filter(|path| !release.contains_key(*path)).map(String::as_str).collect();
+        let data = added.iter().map(|path| format!("usr/lib/kruxos/{path}"));
+        let wanted: BTreeSet<String> =
+            programs.map(str::to_owned).into_iter().chain(data).collect();
+        assert_eq!(new, wanted.iter().map(String::as_str).collect(), "{name}");
     }
-    let added: Vec<&String> = test.keys().filter(|name| !release.contains_key(*name)).collect();
-    assert_eq!(added, ["usr/lib/kruxos-test/probe", "usr/lib/kruxos/services/probe.toml"]);
     Ok(())
+}
+
+fn content(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let list = files(folder)?.into_iter().filter(|path| path.is_file());
+    list.map(|path| Ok((path.strip_prefix(folder)?.display().to_string(), std::fs::read(path)?)))
+        .collect()
 }
 
 /// Reads fragments and final configuration anew, apart from the build's own check.
