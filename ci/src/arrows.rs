@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("console", &["channel", "contract", "linux"]),
     ("krux", &["capabilities", "contract", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "linux"]),
-    ("tests", &[]),
+    ("tests", &["contract", "ledger"]),
     ("ci", &[]),
 ];
 

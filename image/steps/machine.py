@@ -54,17 +54,21 @@ def variables(arch, target):
 
 
 def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, serial="mon:stdio",
-            reboot=True, kernel=None, initrd=None, append=None, second=None, forward=(), extra=(), read=()):
+            reboot=True, kernel=None, initrd=None, append=None, second=None, forward=(), nbd=None, read=()):
     """The environment and the words that start the machine, through the tools tree."""
     code = tools.tree_path() / FIRMWARE[arch][0]
     if not code.exists():
         raise Refused(f"the tools tree has no firmware for {arch} at {code}")
     file_format = "qcow2" if disk.suffix == ".qcow2" else "raw"
+    source = f"file={disk},format={file_format},discard=unmap,cache=writeback"
+    if nbd:
+        # a server that goes away is a power cut: the machine stops where it is
+        source = f"file=nbd+unix:///?socket={nbd},format=raw,discard=unmap,cache=writeback,werror=stop,rerror=stop"
     words = [f"qemu-system-{arch}", *accelerator(arch), "-smp", "2", "-m", str(memory_mib), "-nodefaults",
              "-display", "none", "-machine", "q35" if arch == "x86_64" else "virt,gic-version=3",
              "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file=/{FIRMWARE[arch][0]}",
              "-drive", f"if=pflash,unit=1,format=raw,file={firmware_variables}",
-             "-drive", f"if=none,id=disk,format={file_format},file={disk},discard=unmap,cache=writeback",
+             "-drive", f"if=none,id=disk,{source}",
              *bus_devices(bus, bootable=not kernel), "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
              "-serial", serial]
     ports = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forward)
@@ -75,7 +79,9 @@ def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, ser
         words += ["-no-reboot"]
     if kernel:
         words += ["-kernel", kernel, "-initrd", initrd, "-append", append]
+    if nbd:
+        read = [*read, nbd.parent]
     folders = {disk.parent, firmware_variables.parent} | ({second.parent} if second else set())
     seen = {pathlib.Path(file).parent for file in (kernel, initrd) if file} | set(read)
-    return tools.inside([*map(os.fspath, words), *extra], write=sorted(folders),
+    return tools.inside([*map(os.fspath, words)], write=sorted(folders),
                         read=sorted(seen - folders), devices=True)

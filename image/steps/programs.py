@@ -30,6 +30,7 @@ COMPILERS = {
 }
 # what a test image holds besides; every other file of it is the release image's
 TEST_PROGRAMS = {
+    ("probe", "killer"): "usr/lib/kruxos-test/killer",
     ("probe", "planter"): "usr/lib/kruxos-test/planter",
     ("probe", "probe"): "usr/lib/kruxos-test/probe",
 }

@@ -5,9 +5,11 @@
 
 mod disk;
 mod machine;
+mod operated;
 
 pub use disk::{Disk, Part};
 pub use machine::{Machine, Options};
+pub use operated::{Client, Operated, Reply};
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -61,6 +63,12 @@ impl Image {
     pub fn beside(&self, ending: &str) -> PathBuf {
         self.disk.with_extension(ending)
     }
+}
+
+/// Says a figure that a test found: a line of its output, shown with `--nocapture` and by `soak`.
+#[expect(clippy::print_stdout, reason = "the output of a test is where its figures belong")]
+pub fn report(line: &str) {
+    println!("measured: {line}");
 }
 
 /// Runs a program of the tools tree or of the checkout to its end; its output, or its error's.

@@ -39,6 +39,10 @@ pub struct Options {
     pub second: Option<std::path::PathBuf>,
     /// Kernel, initramfs and command line to boot directly.
     pub direct: Option<[String; 3]>,
+    /// Ports of this machine, on loopback, and the box's ports that they lead to.
+    pub forward: Vec<(u16, u16)>,
+    /// A disk behind an NBD server's socket in place of the file.
+    pub nbd: Option<std::path::PathBuf>,
 }
 
 impl Options {
@@ -52,6 +56,8 @@ impl Options {
             once: true,
             second: None,
             direct: None,
+            forward: Vec::new(),
+            nbd: None,
         }
     }
 }
@@ -76,15 +82,29 @@ impl Machine {
     /// # Errors
     /// When `image/run` cannot be started.
     pub fn start(disk: &Disk, options: &Options) -> Result<Self> {
+        Self::start_at(&disk.path, options)
+    }
+
+    /// Starts a machine on the disk at `path`.
+    ///
+    /// # Errors
+    /// When `image/run` cannot be started.
+    pub fn start_at(path: &std::path::Path, options: &Options) -> Result<Self> {
         let mut command = Command::new(root().join("image/run"));
         command.arg("--no-build").args(["--arch", options.arch, "--bus", options.bus]);
         command.args(["--memory", &options.memory_mib.to_string()]);
-        command.arg("--disk").arg(&disk.path).arg("--vars").arg(disk.path.with_extension("vars"));
+        command.arg("--disk").arg(path).arg("--vars").arg(path.with_extension("vars"));
         if options.once {
             command.arg("--no-reboot");
         }
         if let Some(second) = &options.second {
             command.arg("--second").arg(second);
+        }
+        for (here, there) in &options.forward {
+            command.args(["--forward", &format!("{here}:{there}")]);
+        }
+        if let Some(socket) = &options.nbd {
+            command.arg("--nbd").arg(socket);
         }
         if let Some([kernel, initrd, append]) = &options.direct {
             command.args(["--kernel", kernel, "--initrd", initrd, "--append", append]);
@@ -189,7 +209,22 @@ impl Machine {
         Ok(())
     }
 
-    fn tail(&self) -> String {
+    /// Types at the box's serial port.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn type_line(&mut self, line: &str) -> Result<()> {
+        use std::io::Write;
+        if let Some(input) = &mut self.child.stdin {
+            writeln!(input, "{line}")?;
+            input.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The last lines of the console.
+    #[must_use]
+    pub fn tail(&self) -> String {
         let console = self.console();
         let lines: Vec<&str> = console.lines().collect();
         lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")

@@ -94,10 +94,11 @@ fn is_static(elf: &[u8]) -> bool {
 #[test]
 fn the_test_images_differ_only_by_programs_of_the_tests_and_by_data() -> Result<()> {
     let release = content(&unpacked(&Image::release("x86_64")?, "content-release")?)?;
-    let programs = ["usr/lib/kruxos-test/planter", "usr/lib/kruxos-test/probe"];
+    let programs =
+        ["usr/lib/kruxos-test/killer", "usr/lib/kruxos-test/planter", "usr/lib/kruxos-test/probe"];
     let images: [(&str, &[&str], &[&str]); 2] = [
         ("cage", &["edges.toml"], &["services/probe.toml"]),
-        ("smoke", &["policies/system.yaml"], &["services/planter.toml"]),
+        ("smoke", &["policies/system.yaml"], &["services/killer.toml", "services/planter.toml"]),
     ];
     for (name, changed, added) in images {
         let image = content(&unpacked(&Image::test(name)?, "content-test")?)?;

@@ -1,0 +1,83 @@
+//! A service of a test image: kills services, as often and as fast as the file `kill` in a workspace
+//! says (`ROUNDS PAUSE_MS NAME…`), and says at the end what was left lying about.
+#![forbid(unsafe_code)]
+
+use capabilities as _;
+use channel::{ChannelError, Service, Wish, wait};
+use contract as _;
+use linux as _;
+use rustix as _;
+use serde_json as _;
+use sha2 as _;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+const AGENTS: &str = "/data/agents";
+const SERVICES: &str = "/sys/fs/cgroup/services";
+const CAGES: &str = "/sys/fs/cgroup/cages";
+
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_gone) => ExitCode::FAILURE,
+    }
+}
+
+fn serve() -> Result<(), ChannelError> {
+    let mut service = Service::start()?;
+    service.ready()?;
+    loop {
+        service.alive()?;
+        for home in std::fs::read_dir(AGENTS).into_iter().flatten().flatten() {
+            let order = home.path().join("workspace/kill");
+            if let Ok(words) = std::fs::read_to_string(&order) {
+                std::fs::remove_file(&order).ok();
+                kill(&mut service, &words)?;
+            }
+        }
+        pause(&mut service, 200)?;
+    }
+}
+
+/// Waits; ends the process when init wants that.
+fn pause(service: &mut Service, ms: u64) -> Result<(), ChannelError> {
+    let ready = wait(&[Some(service.as_fd())], &[], ms)?;
+    if ready.first() == Some(&true) && matches!(service.wish()?, Wish::Stop) {
+        return Err(ChannelError::Closed);
+    }
+    Ok(())
+}
+
+fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
+    let mut words = words.split_whitespace();
+    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    let (rounds, pause_ms) = (number(), number());
+    let names: Vec<&str> = words.collect();
+    let mut kills = 0;
+    for _ in 0..rounds {
+        for name in &names {
+            if std::fs::write(format!("{SERVICES}/{name}/cgroup.kill"), "1").is_ok() {
+                kills += 1;
+            }
+            pause(service, pause_ms)?;
+            service.alive()?;
+        }
+    }
+    // what is under way may end first
+    for _ in 0..10 {
+        pause(service, 1_000)?;
+        service.alive()?;
+    }
+    service.log(&format!("killed {kills}: {} zombies, {} cages left", zombies(), cages()))
+}
+
+fn zombies() -> usize {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = processes.filter_map(|p| std::fs::read_to_string(p.path().join("stat")).ok());
+    stats.filter(|stat| stat.contains(") Z ")).count()
+}
+
+fn cages() -> usize {
+    let entries = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).count()
+}

@@ -1,0 +1,242 @@
+//! A box with an operator: booted, paired by its console's code, reached through its doors from
+//! outside, as `krux` and agents' clients reach it.
+
+use crate::{Disk, Image, Machine, Options, root};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value as Json;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A paired box.
+#[derive(Debug)]
+pub struct Operated {
+    /// The machine.
+    pub machine: Machine,
+    /// Its disk, removed with it.
+    pub disk: Option<Disk>,
+    /// What krux keeps.
+    pub config: PathBuf,
+    operators: u16,
+    agents: u16,
+}
+
+/// What a door answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The HTTP status; 0 when there was no answer.
+    pub status: u16,
+    /// The body, if it is JSON.
+    pub json: Json,
+}
+
+/// One agent's client, with a connection that it keeps.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: ureq::Agent,
+    url: String,
+    bearer: String,
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// The krux that was built beside this test.
+fn krux() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(std::path::Path::parent).context("target folder")?;
+    let krux = folder.join("krux");
+    ensure!(krux.exists(), "{} is not built; run ./ci/test", krux.display());
+    Ok(krux)
+}
+
+impl Operated {
+    /// Boots a copy of `image` and pairs with it.
+    ///
+    /// # Errors
+    /// When it does not come up, or the pairing does not hold.
+    pub fn start(image: &Image, name: &str) -> Result<Self> {
+        let disk = Disk::copy(image, name)?;
+        Self::boot(Some(disk), name, Options::new())
+    }
+
+    /// Boots on `disk`, or on what `options` name, and pairs unless it is paired from an earlier boot.
+    ///
+    /// # Errors
+    /// When it does not come up, or the pairing does not hold.
+    pub fn boot(disk: Option<Disk>, name: &str, mut options: Options) -> Result<Self> {
+        let (operators, agents) = (free_port()?, free_port()?);
+        options.forward = vec![(operators, 7_800), (agents, 7_700)];
+        let place = match &disk {
+            Some(disk) => disk.path.clone(),
+            None => root().join("build/tests").join(format!("{name}.raw")),
+        };
+        let mut machine = Machine::start_at(&place, &options)?;
+        machine.wait_ready()?;
+        let config = root().join("build/tests").join(format!("{name}-krux"));
+        std::fs::remove_dir_all(&config).ok();
+        Ok(Self { machine, disk, config, operators, agents })
+    }
+
+    /// Asks the console for a code and pairs.
+    ///
+    /// # Errors
+    /// When there is no code, or the pairing does not hold.
+    pub fn pair(&mut self) -> Result<()> {
+        self.machine.type_line("")?;
+        self.machine.wait_for("good for ten minutes", 30)?;
+        let console = self.machine.console();
+        let code = console.rsplit("pairing code: ").next().and_then(|rest| rest.lines().next());
+        let code = code.context("code")?.trim().to_owned();
+        let operators = format!("127.0.0.1:{}", self.operators);
+        let agents = format!("127.0.0.1:{}", self.agents);
+        self.krux(&["pair", &operators, &code, "--name", "ann", "--agents", &agents])?;
+        Ok(())
+    }
+
+    /// Follows a box that was paired in an earlier boot to its ports of today.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn follow(&self, earlier: &std::path::Path) -> Result<()> {
+        let path = earlier.join("boxes/box.json");
+        let mut known: Json = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+        for (name, port) in [("address", self.operators), ("agents", self.agents)] {
+            let member = known.get_mut(name).context("member")?;
+            *member = Json::String(format!("127.0.0.1:{port}"));
+        }
+        crate::run(Command::new("cp").arg("-r").arg(earlier).arg(&self.config))?;
+        Ok(std::fs::write(self.config.join("boxes/box.json"), known.to_string())?)
+    }
+
+    /// Runs krux; its exit code, its lines, its errors.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn try_krux(&self, words: &[&str]) -> Result<(i32, Vec<Json>, String)> {
+        let mut command = Command::new(krux()?);
+        command.arg("--config").arg(&self.config).arg("--json").args(words);
+        let output = command.stdin(Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.code().unwrap_or(-1), lines, errors))
+    }
+
+    /// Runs krux, which must succeed; its first line.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn krux(&self, words: &[&str]) -> Result<Json> {
+        let (code, lines, errors) = self.try_krux(words)?;
+        ensure!(code == 0, "krux {words:?}: exit code {code}: {errors}");
+        Ok(lines.into_iter().next().unwrap_or_default())
+    }
+
+    /// Adds an agent; its client.
+    ///
+    /// # Errors
+    /// When the box refuses.
+    pub fn agent(&self, name: &str) -> Result<Client> {
+        let added = self.krux(&["agent", "add", name])?;
+        let token = added.get("token").and_then(Json::as_str).context("token")?.to_owned();
+        self.client(self.agents, &token)
+    }
+
+    /// A client of the operators' door, without a credential.
+    ///
+    /// # Errors
+    /// When the box is not paired.
+    pub fn stranger(&self) -> Result<Client> {
+        self.client(self.operators, "none")
+    }
+
+    fn client(&self, port: u16, token: &str) -> Result<Client> {
+        use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+        let known = std::fs::read_to_string(self.config.join("boxes/box.json"))?;
+        let known: Json = serde_json::from_str(&known)?;
+        let digits = known.get("authority").and_then(Json::as_str).context("authority")?;
+        let pairs = digits.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+        let der: Vec<u8> = pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::new_with_certs(&[Certificate::from_der(&der).to_owned()]))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Client {
+            agent: ureq::Agent::new_with_config(config),
+            url: format!("https://{address}"),
+            bearer: format!("Bearer {token}"),
+        })
+    }
+}
+
+impl Client {
+    /// One call. A door that is away is status 0.
+    #[must_use]
+    pub fn call(&self, capability: &str, input: &Json) -> Reply {
+        let body = serde_json::json!({ "capability": capability, "input": input }).to_string();
+        self.post("/v1/calls", &[("content-type", "application/json")], body.as_bytes())
+    }
+
+    /// Any request with the agent's token.
+    #[must_use]
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.header("authorization", &self.bearer);
+        let request = headers.iter().fold(request, |request, (n, v)| request.header(*n, *v));
+        Self::reply(request.send(body))
+    }
+
+    /// Asks for a path with the agent's token.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Reply {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        Self::reply(request.header("authorization", &self.bearer).call())
+    }
+
+    /// The same client with another credential.
+    #[must_use]
+    pub fn with_bearer(&self, bearer: &str) -> Self {
+        Self { bearer: bearer.to_owned(), ..self.clone() }
+    }
+
+    fn reply(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Reply {
+        match answer {
+            Ok(mut answer) => {
+                let status = answer.status().as_u16();
+                let body = answer.body_mut().with_config().limit(64 << 20).read_to_vec();
+                let json = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+                Reply { status, json }
+            }
+            Err(error) => Reply { status: 0, json: Json::String(error.to_string()) },
+        }
+    }
+}
+
+impl Reply {
+    /// The error's code, or the answer's.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        let error = self.json.pointer("/error/code").or(self.json.get("code"));
+        error.or(self.json.get("status")).and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// The call's number, if it was one.
+    #[must_use]
+    pub fn number(&self) -> Option<&str> {
+        let call = self.json.get("call").or(self.json.pointer("/error/call"));
+        call.and_then(Json::as_str)
+    }
+}

@@ -1,0 +1,6 @@
+//! The doors: what a box with an operator and agents does for those who may, and what it does not do
+//! for the others; and that it comes back whole from whatever is killed under it.
+#![forbid(unsafe_code)]
+
+#[path = "door/kills.rs"]
+mod kills;
