@@ -12,6 +12,9 @@ use std::path::Path;
 /// Longest body that is stored though nobody will ask for it again.
 const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 
+/// What marks a ledger that was begun under `krux dev`.
+const DEVELOPMENT: &str = "development";
+
 /// Why the writer cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriterError {
@@ -21,6 +24,8 @@ pub(crate) enum WriterError {
     Broken(u64),
     #[error("record: {0}")]
     Record(#[from] RecordError),
+    #[error("this ledger was begun in development; a box does not go on with it")]
+    Development,
     #[error("random numbers: {0}")]
     Random(rustix::io::Errno),
 }
@@ -63,12 +68,15 @@ impl Writer {
     pub(crate) fn open(folder: &Path, boot: [u8; 16]) -> Result<Self, WriterError> {
         let mut chain = Chain::default();
         let mut open = BTreeMap::new();
+        let mut development = false;
         let (mut broken, mut last_boot, mut last_wall_us) = (None, None, 0);
         let records = Segments::open(&folder.join("records"), true, |bytes| {
             let at = chain.next();
             match Record::read(bytes).ok().filter(|record| chain.follow(record)) {
                 Some(record) => {
                     note_open(&mut open, &record);
+                    let mode = record.envelope().facts.get("mode").map(String::as_str);
+                    development |= mode == Some(DEVELOPMENT);
                     last_boot = Some(record.envelope().boot);
                     last_wall_us = record.envelope().wall_us;
                 }
@@ -78,6 +86,9 @@ impl Writer {
         })?;
         if let Some(at) = broken {
             return Err(WriterError::Broken(at));
+        }
+        if development && !cfg!(feature = "development") {
+            return Err(WriterError::Development);
         }
         let bodies = Segments::open(&folder.join("bodies"), false, |_| Ok(()))?;
         let mut writer = Self {
@@ -92,7 +103,10 @@ impl Writer {
         };
         let kind = if last_boot == Some(boot) { Kind::Restart } else { Kind::Boot };
         let version = env!("CARGO_PKG_VERSION");
-        let draft = Draft::new(kind, &[("service", "audit"), ("version", version)]);
+        let mut draft = Draft::new(kind, &[("service", "audit"), ("version", version)]);
+        if cfg!(feature = "development") {
+            draft.facts.insert("mode".to_owned(), DEVELOPMENT.to_owned());
+        }
         writer.append(draft, Vec::new(), true)?;
         writer.flush()?;
         Ok(writer)

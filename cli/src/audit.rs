@@ -205,6 +205,7 @@ struct Shown {
     root: String,
     statements: u64,
     signed: bool,
+    development: bool,
 }
 
 /// `krux audit verify`.
@@ -217,15 +218,18 @@ pub(crate) fn verify(
     let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let pinned = authority.or(known.map(|known| known.key_digest.as_str()));
     match examine(&content, pinned) {
-        Ok(Shown { records, root, statements, signed }) => {
+        Ok(Shown { records, root, statements, signed, development }) => {
             let by =
                 if signed { "signed by the box" } else { "NOT SIGNED: the end may be missing" };
             if as_json {
                 render::object(&json!({ "intact": true, "records": records, "root": root,
-                    "statements": statements, "signed": signed }));
+                    "statements": statements, "signed": signed, "development": development }));
             } else {
                 render::line(&format!("intact: {records} records, root {root}, {by}"));
                 render::line(&format!("operators' statements checked: {statements}"));
+                if development {
+                    render::line("DEVELOPMENT: it was written under `krux dev`, not by a box");
+                }
             }
             Ok(if signed { Ended::Done } else { Ended::NotVerified })
         }
@@ -263,7 +267,16 @@ fn examine(content: &[u8], pinned: Option<&str>) -> Result<Shown> {
         );
     }
     let statements = check_statements(&frames, pinned)?;
-    Ok(Shown { records: verified.records, root, statements, signed: checkpoint.is_some() })
+    let development = frames.iter().filter_map(|bytes| Record::read(bytes).ok()).any(|record| {
+        record.envelope().facts.get("mode").is_some_and(|mode| mode == "development")
+    });
+    Ok(Shown {
+        development,
+        records: verified.records,
+        root,
+        statements,
+        signed: checkpoint.is_some(),
+    })
 }
 
 fn check_checkpoint(checkpoint: &Checkpoint, pinned: Option<&str>) -> Result<()> {

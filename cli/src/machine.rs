@@ -90,9 +90,10 @@ pub(crate) fn services(desk: &Desk, command: &Services, as_json: bool) -> Result
     for service in answer.get("services").and_then(Json::as_array).into_iter().flatten() {
         let text = |name: &str| service.get(name).map(render::text).unwrap_or_default();
         render::line(&format!(
-            "{:12} {:9} started {} times",
+            "{:12} {:9} {:>7} KiB  started {} times",
             text("name"),
             text("state"),
+            service.get("memory_bytes").and_then(Json::as_u64).unwrap_or(0) / 1_024,
             text("starts")
         ));
     }

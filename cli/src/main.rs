@@ -6,6 +6,7 @@ mod agents;
 mod approve;
 mod audit;
 mod capability;
+mod dev;
 mod ended;
 mod keep;
 mod machine;
@@ -122,6 +123,8 @@ enum Command {
     },
     /// This operator's public keys.
     Whoami,
+    /// The same services on this Linux host, at native speed, for writing capabilities and policies.
+    Dev(dev::Words),
     /// The catalogue: what an agent can call.
     #[command(subcommand)]
     Capability(capability::Command),
@@ -163,6 +166,7 @@ fn run(words: &Words) -> Result<Ended> {
             Ok(Ended::Done)
         }
         Command::Pair(words) => pair::run(words, &keep()?, json),
+        Command::Dev(words) => dev::run(words, &keep()?),
         Command::Whoami => {
             let keep = keep()?;
             let key = keep::hex(keep.signing_key()?.verifying_key().as_bytes());
@@ -208,6 +212,7 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
             plain(desk, Act::OperatorAdd { name, key, recipient }, &said, json)
         }
         Command::Pair(_)
+        | Command::Dev(_)
         | Command::Whoami
         | Command::Capability(_)
         | Command::Completions { .. } => Ok(Ended::Usage),

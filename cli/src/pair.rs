@@ -30,22 +30,22 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(crate) struct Words {
     /// The box's address, with `:7800` if the operators' port is another one here.
-    address: String,
+    pub(crate) address: String,
     /// The code that the box's console shows.
     #[arg(required_unless_present = "secret_file")]
-    code: Option<String>,
+    pub(crate) code: Option<String>,
     /// The file that `image/flash --operator` wrote, for a box without a console.
     #[arg(long, conflicts_with = "code", value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    pub(crate) secret_file: Option<PathBuf>,
     /// Your name there: lower-case letters, digits and `-`.
     #[arg(long)]
-    name: String,
+    pub(crate) name: String,
     /// What to call the box here.
     #[arg(long, default_value = "box")]
-    as_box: String,
+    pub(crate) as_box: String,
     /// The agents' address, where it is not the same host's port 7700.
     #[arg(long, value_name = "HOST:PORT")]
-    agents: Option<String>,
+    pub(crate) agents: Option<String>,
 }
 
 /// Takes any certificate: what it is worth is decided afterwards, before anything is sent.

@@ -19,7 +19,7 @@ COMMAND_LINE = {
 EFI_ARCH = {"x86_64": "x64", "aarch64": "aa64"}
 MKOSI_ARCH = {"x86_64": "x86-64", "aarch64": "arm64"}
 # what the test images leave out of the release image, so that the probe can stand in its place
-TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "smoke": []}
+TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "hostile": [], "smoke": []}
 EMPTY_UUID = "00000000-0000-4000-8000-000000000000"
 
 

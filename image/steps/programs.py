@@ -30,6 +30,8 @@ COMPILERS = {
 }
 # what a test image holds besides; every other file of it is the release image's
 TEST_PROGRAMS = {
+    ("probe", "hostile"): "usr/lib/kruxos-test/hostile",
+    ("probe", "inspector"): "usr/lib/kruxos-test/inspector",
     ("probe", "killer"): "usr/lib/kruxos-test/killer",
     ("probe", "planter"): "usr/lib/kruxos-test/planter",
     ("probe", "probe"): "usr/lib/kruxos-test/probe",

@@ -5,6 +5,7 @@
 
 mod disk;
 mod machine;
+pub mod nbd;
 mod operated;
 
 pub use disk::{Disk, Part};

@@ -146,6 +146,22 @@ impl Operated {
         self.client(self.agents, &token)
     }
 
+    /// The token of an agent that was added here.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn token(&self, name: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(self.config.join("tokens/box").join(name))?)
+    }
+
+    /// A client of an agent that was added in an earlier boot.
+    ///
+    /// # Errors
+    /// When the box is not paired.
+    pub fn agent_with(&self, token: &str) -> Result<Client> {
+        self.client(self.agents, token)
+    }
+
     /// A client of the operators' door, without a credential.
     ///
     /// # Errors

@@ -2,5 +2,11 @@
 //! for the others; and that it comes back whole from whatever is killed under it.
 #![forbid(unsafe_code)]
 
+#[path = "door/bad_input.rs"]
+mod bad_input;
+#[path = "door/cuts.rs"]
+mod cuts;
+#[path = "door/hostile.rs"]
+mod hostile;
 #[path = "door/kills.rs"]
 mod kills;

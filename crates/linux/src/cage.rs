@@ -190,6 +190,17 @@ pub struct Namespace {
     kind: LinkNameSpaceType,
 }
 
+/// unshare(2) of namespaces that take nothing from open files, memory or signals of the process.
+fn unshare(flag: libc::c_int, what: &str) -> Result<(), KernelError> {
+    // SAFETY: one integer, and only CLONE_NEWNET and CLONE_NEWNS are passed: neither unshares the
+    // table of open files, which is what makes unshare(2) a danger to other code.
+    if unsafe { libc::unshare(flag) } == 0 {
+        Ok(())
+    } else {
+        Err(KernelError::new("unshare", what, last_errno()))
+    }
+}
+
 impl Namespace {
     /// Opens a namespace of the process `pid`, or of the caller.
     ///
@@ -225,13 +236,15 @@ impl Namespace {
     /// # Errors
     /// The kernel's refusal.
     pub fn enter_new_network() -> Result<(), KernelError> {
-        // SAFETY: one integer; of all namespaces a new network one takes nothing from open files,
-        // memory or signals of this process.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
-            Ok(())
-        } else {
-            Err(KernelError::new("unshare", "network", last_errno()))
-        }
+        unshare(libc::CLONE_NEWNET, "network")
+    }
+
+    /// Moves this process into a mount namespace of its own.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn enter_new_mounts() -> Result<(), KernelError> {
+        unshare(libc::CLONE_NEWNS, "mounts")
     }
 
     /// Goes into this namespace for good.

@@ -59,10 +59,12 @@ impl Supervisor {
                 State::Ended => "ended",
             };
             let since = service.running().map_or(0, |running| running.since_ms);
+            let name = &service.description.name;
             format!(
-                "{{\"name\":{},\"state\":\"{state}\",\"since_ms\":{since},\"starts\":{}}}",
-                own::json(&service.description.name),
-                service.starts
+                "{{\"name\":{},\"state\":\"{state}\",\"since_ms\":{since},\"starts\":{},\"memory_bytes\":{}}}",
+                own::json(name),
+                service.starts,
+                start::memory_bytes(name)
             )
         });
         format!("{{\"services\":[{}]}}", each.collect::<Vec<_>>().join(","))

@@ -23,11 +23,36 @@ const CONTROLLERS: &str = "+cpu +io +memory +pids";
 
 /// Makes the cgroups that services and cages live in, with every controller of ring two.
 pub(super) fn prepare_cgroups() -> Result<(), BootError> {
-    let control = "/sys/fs/cgroup/cgroup.subtree_control";
-    std::fs::write(control, CONTROLLERS).during("write", control)?;
+    controllers("/sys/fs/cgroup")?;
     std::fs::create_dir_all(CGROUPS).during("make cgroup", CGROUPS)?;
-    let control = format!("{CGROUPS}/cgroup.subtree_control");
+    controllers(CGROUPS)
+}
+
+/// Hands every controller on to the cgroups below.
+#[cfg(not(feature = "development"))]
+fn controllers(cgroup: &str) -> Result<(), BootError> {
+    let control = format!("{cgroup}/cgroup.subtree_control");
     std::fs::write(&control, CONTROLLERS).during("write", &control)
+}
+
+/// Hands those on that the host has; `dev_root` has named the others.
+#[cfg(feature = "development")]
+fn controllers(cgroup: &str) -> Result<(), BootError> {
+    let control = format!("{cgroup}/cgroup.subtree_control");
+    let there = std::fs::read_to_string(format!("{cgroup}/cgroup.controllers"));
+    let there = there.during("read", cgroup)?;
+    for name in there.split_whitespace().filter(|name| CONTROLLERS.contains(name)) {
+        std::fs::write(&control, format!("+{name}")).during("write", &control)?;
+    }
+    Ok(())
+}
+
+/// Sets one bound of a cgroup.
+fn bound(file: &str, value: &str) -> Result<(), BootError> {
+    if cfg!(feature = "development") && !std::path::Path::new(file).exists() {
+        return Ok(());
+    }
+    std::fs::write(file, value).during("limit", file)
 }
 
 /// Starts the service; returns its process and init's end of its control socket.
@@ -64,13 +89,20 @@ pub(super) fn kill_all(service: &Description) {
     drop(std::fs::write(format!("{CGROUPS}/{}/cgroup.kill", service.name), "1"));
 }
 
+/// Memory of the service's own: anonymous pages, without the files that the kernel caches for it.
+pub(super) fn memory_bytes(name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("{CGROUPS}/{name}/memory.stat")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("anon "));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
 fn make_cgroup(service: &Description) -> Result<String, BootError> {
     let path = format!("{CGROUPS}/{}", service.name);
     std::fs::create_dir_all(&path).during("make cgroup", &path)?;
     for (file, value) in
         [("memory.max", service.limits.memory_bytes_max), ("pids.max", service.limits.tasks_max)]
     {
-        std::fs::write(format!("{path}/{file}"), value.to_string()).during("limit", &path)?;
+        bound(&format!("{path}/{file}"), &value.to_string())?;
     }
     Ok(path)
 }
@@ -86,8 +118,7 @@ fn delegate_cgroup(name: &str, uid: u32) -> Result<(), BootError> {
             remove_cgroup(&left.path())?;
         }
     }
-    let control = format!("{path}/cgroup.subtree_control");
-    std::fs::write(&control, CONTROLLERS).during("write", &control)?;
+    controllers(&path)?;
     for file in ["", "/cgroup.procs", "/cgroup.subtree_control"] {
         let file = format!("{path}{file}");
         std::os::unix::fs::chown(&file, Some(uid), Some(uid)).during("chown", &file)?;

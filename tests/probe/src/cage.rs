@@ -64,7 +64,55 @@ impl<'a> Stand<'a> {
         self.landlock()?;
         self.tickets()?;
         self.limits()?;
-        self.inspect()
+        self.inspect()?;
+        self.hostile_worker()
+    }
+
+    /// A worker that does what it likes, in the real worker's place: what it sees and what stops it.
+    fn hostile_worker(&mut self) -> Result<(), ChannelError> {
+        let bound = rustix::mount::mount_bind("/usr/lib/kruxos-test/inspector", "/usr/bin/worker");
+        self.say("a worker in the worker's place", bound.is_ok(), &format!("{bound:?}"))?;
+        let seen = self.attack("who", LIMITS)?;
+        let wanted = json!({ "uid": 1100, "gid": 1100, "pid": 1, "node": "cage" });
+        self.say("it is nobody", ended(&seen) == ("ok", &wanted), &format!("{seen:?}"))?;
+        let seen = self.attack("outside", LIMITS)?;
+        let nothing = json!([2, 2, 2, 2, 2, 2, 2]);
+        self.say("it sees no other file", ended(&seen) == ("ok", &nothing), &format!("{seen:?}"))?;
+        let seen = self.attack("undecided", LIMITS)?;
+        let denied = json!({ "other": 13 });
+        self.say(
+            "a visible path is EACCES",
+            ended(&seen) == ("ok", &denied),
+            &format!("{seen:?}"),
+        )?;
+        for attack in ["socket", "mount", "thread"] {
+            let seen = self.attack(attack, LIMITS)?;
+            self.say(
+                &format!("{attack} ends it"),
+                ended(&seen).0 == "crashed",
+                &format!("{seen:?}"),
+            )?;
+        }
+        for (attack, code) in [("garbage", "crashed"), ("twice", "ok")] {
+            let seen = self.attack(attack, LIMITS)?;
+            self.say(&format!("frames: {attack}"), ended(&seen).0 == code, &format!("{seen:?}"))?;
+        }
+        let short = Limits { wall_ms: 2_000, ..LIMITS };
+        let seen = self.attack("flood", short)?;
+        self.say("an answer without end is late", ended(&seen).0 == "late", &format!("{seen:?}"))?;
+        let cpu = |came: &Came| came.as_ref().map_or(0, |(outcome, _)| outcome.cpu_us);
+        let free = self.attack("spin", short)?;
+        let capped = self.attack("spin", Limits { cpu_us: 10_000, ..short })?;
+        let bites = cpu(&free) > 1_000_000 && cpu(&capped) < cpu(&free) / 3;
+        self.say("the processor cap bites", bites, &format!("{} of {}", cpu(&capped), cpu(&free)))?;
+        rustix::mount::unmount("/usr/bin/worker", rustix::mount::UnmountFlags::DETACH).ok();
+        Ok(())
+    }
+
+    fn attack(&mut self, name: &str, limits: Limits) -> Result<Came, ChannelError> {
+        let decided = self.effects("filesystem.read", &json!({ "path": "a.txt" }));
+        let input = json!({ "path": name });
+        self.perform(ALICE, "filesystem.read", &input, decided, limits)
     }
 
     fn say(
@@ -333,6 +381,12 @@ impl<'a> Stand<'a> {
             }
         }
     }
+}
+
+/// How a call ended, and its answer.
+fn ended(came: &Came) -> (&str, &Json) {
+    const NOTHING: &Json = &Json::Null;
+    came.as_ref().map_or(("refused", NOTHING), |(outcome, answer)| (outcome.code.as_str(), answer))
 }
 
 /// A memfd that holds `bytes` for ever, and their digest.

@@ -1,0 +1,105 @@
+//! The second program of init: the same services with the same table of edges, on a Linux host, in a
+//! mount and a network namespace of their own. For writing capabilities and policies, and for
+//! measuring at native speed. It is in no image; what the host cannot enforce it names.
+//!
+//!     init-dev PROGRAMS TREE DATA OPERATOR_KEY SECRET OPERATORS_PORT AGENTS_PORT
+#![forbid(unsafe_code)]
+
+#[expect(dead_code, reason = "the words of PID 1's last moments are its own")]
+mod console;
+mod dev_relay;
+mod dev_root;
+mod error;
+#[expect(dead_code, reason = "no power is cut here, and no button is looked for")]
+mod power;
+mod service;
+#[expect(dead_code, reason = "the boot's stages are PID 1's")]
+mod timeline;
+#[expect(dead_code, reason = "a host keeps its own watchdog")]
+mod watchdog;
+
+use contract::meta::FirstOperator;
+use error::{BootError, While};
+use service::Supervisor;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use watchdog::Watchdog;
+
+/// What it is started with.
+struct Words {
+    programs: PathBuf,
+    tree: PathBuf,
+    data: PathBuf,
+    operator: FirstOperator,
+    ports: [u16; 2],
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = read(&arguments).and_then(|words| run(&words));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line for whoever started this.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "dev: {line}").ok();
+}
+
+fn read(arguments: &[String]) -> Result<Words, BootError> {
+    let wrong = |cause: &str| BootError::new("read", "the arguments", cause);
+    let [programs, tree, data, key, secret, operators, agents] = arguments else {
+        return Err(wrong("this program is started by `krux dev`"));
+    };
+    let bytes = |digits: &str| -> Option<[u8; 32]> {
+        let (high, low) = digits.split_at_checked(32)?;
+        let half = |text| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes);
+        let (high, low) = (half(high)?, half(low)?);
+        <[u8; 32]>::try_from([high, low].concat()).ok()
+    };
+    let port = |text: &String| text.parse().map_err(|_error| wrong("a port is a number"));
+    let digits = || wrong("a key has 64 hexadecimal digits");
+    let operator = FirstOperator {
+        key: bytes(key).ok_or_else(digits)?,
+        secret: bytes(secret).ok_or_else(digits)?,
+    };
+    let ports = [port(operators)?, port(agents)?];
+    Ok(Words { programs: programs.into(), tree: tree.into(), data: data.into(), operator, ports })
+}
+
+fn run(words: &Words) -> Result<(), BootError> {
+    if std::process::id() == 1 {
+        return Err(BootError::new("start", "init-dev", "it never is PID 1"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(BootError::new("start", "init-dev", "namespaces and users need root"));
+    }
+    let doors = dev_relay::listen(words.ports)?;
+    let missing = dev_root::enter(&words.programs, &words.tree, &words.data)?;
+    for ring in &missing {
+        say(&format!("this host does not enforce: {ring}"));
+    }
+    dev_relay::start(doors)?;
+    dev_root::start_log()?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .during("prctl", "PR_SET_CHILD_SUBREAPER")?;
+    let plan = service::load()?;
+    let watchdog = Watchdog::none();
+    let mut supervisor = Supervisor::start(plan, watchdog, Some(words.operator.clone()))?;
+    supervisor.prove()?;
+    say("ready");
+    supervisor.run()?;
+    say("stopping");
+    supervisor.stop_all()
+}
+
+/// Where the private root's own files lie, beside its data.
+pub(crate) fn root_of(data: &Path) -> PathBuf {
+    data.join("root")
+}
