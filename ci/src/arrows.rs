@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("krux", &["capabilities", "contract", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "linux"]),
     ("tests", &["contract", "ledger"]),
+    ("bench", &["contract", "ledger", "policy", "tests"]),
     ("ci", &[]),
 ];
 

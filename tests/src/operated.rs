@@ -171,8 +171,18 @@ impl Operated {
     }
 
     fn client(&self, port: u16, token: &str) -> Result<Client> {
+        Client::new(&self.config.join("boxes/box.json"), port, token)
+    }
+}
+
+impl Client {
+    /// A client of the door on this machine's `port`, of the box that krux keeps in the file `known`.
+    ///
+    /// # Errors
+    /// When the file is none of krux.
+    pub fn new(known: &std::path::Path, port: u16, token: &str) -> Result<Self> {
         use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-        let known = std::fs::read_to_string(self.config.join("boxes/box.json"))?;
+        let known = std::fs::read_to_string(known)?;
         let known: Json = serde_json::from_str(&known)?;
         let digits = known.get("authority").and_then(Json::as_str).context("authority")?;
         let pairs = digits.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
@@ -190,15 +200,13 @@ impl Operated {
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok(Client {
+        Ok(Self {
             agent: ureq::Agent::new_with_config(config),
             url: format!("https://{address}"),
             bearer: format!("Bearer {token}"),
         })
     }
-}
 
-impl Client {
     /// One call. A door that is away is status 0.
     #[must_use]
     pub fn call(&self, capability: &str, input: &Json) -> Reply {

@@ -1,3 +1,5 @@
+//! What the disk keeps and what it forgets.
+
 use super::*;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};

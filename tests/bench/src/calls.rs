@@ -1,0 +1,188 @@
+//! Whole governed calls, under `krux dev`: through a door, decided, recorded durably, performed in a
+//! fresh cage. The peer is bubblewrap with every namespace, starting `true` and nothing else.
+
+use crate::{Places, ROUNDS, Row, quantile, time, us};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tests::Client;
+
+const OPERATORS: u16 = 27_800;
+const AGENTS: u16 = 27_700;
+const CALLS: usize = 200;
+const PEERS: usize = 20;
+/// DESIGN's bubblewrap, to which its absolute figures belong.
+const BUBBLEWRAP_US: f64 = 3_600.0;
+
+/// The services, ended with the benchmark.
+struct Dev(Child);
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // krux leaves with its child when it is interrupted
+        let pid = self.0.id().to_string();
+        Command::new("pkill").args(["-TERM", "-P", &pid]).status().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn krux(places: &Places, words: &[&str]) -> Result<String> {
+    let output = Command::new(&places.krux)
+        .arg("--config")
+        .arg(places.data.join("krux"))
+        .args(["--json", "--box", "dev"])
+        .args(words)
+        .output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "krux {words:?}: {errors}");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn start(places: &Places) -> Result<Dev> {
+    let data = places.data.join("box");
+    let mut child = Command::new(&places.krux)
+        .arg("--config")
+        .arg(places.data.join("krux"))
+        .args(["dev", "--operators", &OPERATORS.to_string(), "--agents", &AGENTS.to_string()])
+        .arg("--programs")
+        .arg(&places.programs)
+        .arg("--tree")
+        .arg(&places.tree)
+        .arg("--data")
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = BufReader::new(child.stdout.take().context("pipe")?);
+    let dev = Dev(child);
+    for line in output.lines().map_while(Result::ok) {
+        if line.starts_with("ready") {
+            return Ok(dev);
+        }
+    }
+    anyhow::bail!("krux dev did not come up")
+}
+
+/// The rows.
+pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
+    let _dev = start(places)?;
+    let config = places.data.join("krux");
+    let added: serde_json::Value =
+        serde_json::from_str(&krux(places, &["agent", "add", "bench"])?)?;
+    let token = added.get("token").and_then(|token| token.as_str()).context("token")?;
+    let client = Client::new(&config.join("boxes/dev.json"), AGENTS, token)?;
+    let content = json!({ "path": "f", "content": "x".repeat(4_096) });
+    ensure!(client.call("filesystem.write", &content).code() == "ok", "write");
+    let read = |client: &Client| {
+        let reply = client.call("filesystem.read", &json!({ "path": "f" }));
+        ensure!(reply.code() == "ok", "{reply:?}");
+        Ok(())
+    };
+    let whoami = |client: &Client| {
+        let reply = client.call("agent.whoami", &json!({}));
+        ensure!(reply.status == 200, "{reply:?}");
+        Ok(())
+    };
+    time(50, || read(&client))?;
+    let flushed = File::create(places.data.join("flush"))?;
+    let (mut reads, mut bare, mut flushes, mut peers) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        reads.extend(time(CALLS, || read(&client))?);
+        peers.extend(time(PEERS, bubblewrap)?);
+        bare.extend(time(CALLS, || whoami(&client))?);
+        flushes.extend(time(CALLS, || flush(&flushed))?);
+    }
+    let peer = Some(("bubblewrap --unshare-all true", quantile(&mut peers, 500)));
+    let against = quantile(&mut peers, 500) / BUBBLEWRAP_US;
+    let one_flush = quantile(&mut flushes, 500);
+    let whole = quantile(&mut reads, 500);
+    let cage = whole - quantile(&mut bare, 500);
+    let row = |name, p50, p99, must, most: f64| Row {
+        name,
+        unit: "us",
+        p50,
+        p99,
+        peer,
+        must,
+        holds: p50 <= most,
+    };
+    let flush = Row {
+        name: "flush",
+        unit: "us",
+        p50: one_flush,
+        p99: quantile(&mut flushes, 990),
+        peer: None,
+        must: "no bound: what one fdatasync of 512 bytes costs here",
+        holds: true,
+    };
+    let mut rows = vec![
+        flush,
+        row(
+            "call",
+            whole,
+            quantile(&mut reads, 990),
+            "<= 400 us + one flush, where bubblewrap takes 3.6 ms",
+            400.0 * against + one_flush,
+        ),
+        row(
+            "cage-cold",
+            cage,
+            quantile(&mut reads, 990) - quantile(&mut bare, 500),
+            "<= 1.5 ms, where bubblewrap takes 3.6 ms; as a call with a cage less one without",
+            1_500.0 * against,
+        ),
+    ];
+    rows.push(sustained(&client)?);
+    Ok(rows)
+}
+
+/// bubblewrap with every namespace, and `true`.
+fn bubblewrap() -> Result<()> {
+    let status = Command::new("bwrap")
+        .args(["--unshare-all", "--ro-bind", "/", "/", "--", "/bin/true"])
+        .stderr(Stdio::null())
+        .status()
+        .context("bwrap")?;
+    ensure!(status.success(), "bwrap: {status}");
+    Ok(())
+}
+
+fn flush(file: &File) -> Result<()> {
+    let mut file = file;
+    file.write_all(&[7; 512])?;
+    Ok(file.sync_data()?)
+}
+
+/// Calls a second of eight clients, each call in a fresh cage.
+fn sustained(client: &Client) -> Result<Row> {
+    const CLIENTS: usize = 8;
+    const SECONDS: u64 = 2;
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let count = Arc::new(AtomicU64::new(0));
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                let (client, count) = (client.clone(), Arc::clone(&count));
+                scope.spawn(move || {
+                    while started.elapsed() < Duration::from_secs(SECONDS) {
+                        let reply = client.call("filesystem.read", &json!({ "path": "f" }));
+                        if reply.code() == "ok" {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        rates.push(count.load(Ordering::Relaxed) as f64 / (us(started.elapsed()) / 1e6));
+    }
+    let slowest = rates.iter().copied().reduce(f64::min).unwrap_or(f64::NAN);
+    let p50 = quantile(&mut rates, 500);
+    let must = ">= 1,000/s, fresh cage each";
+    let (name, unit) = ("sustained", "calls/s");
+    Ok(Row { name, unit, p50, p99: slowest, peer: None, must, holds: p50 >= 1_000.0 })
+}
