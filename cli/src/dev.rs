@@ -75,7 +75,11 @@ pub(crate) fn run(words: &Words, keep: &Keep) -> Result<Ended> {
 fn build(tree: &Path) -> Result<PathBuf> {
     render::complain("building the services (minutes at first, then seconds)");
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--locked", "--features", FEATURES]).current_dir(tree);
+    // static, as on a box: their root holds no library. The C of ring is compiled by this host's gcc.
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    cargo.env(format!("CC_{}", target.replace('-', "_")), "gcc");
+    cargo.args(["build", "--release", "--locked", "--target", &target, "--features", FEATURES]);
+    cargo.current_dir(tree);
     for package in PACKAGES {
         cargo.args(["--package", package]);
     }

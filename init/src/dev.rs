@@ -90,7 +90,7 @@ fn run(words: &Words) -> Result<(), BootError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .during("prctl", "PR_SET_CHILD_SUBREAPER")?;
     let plan = service::load()?;
-    let watchdog = Watchdog::none();
+    let watchdog = Watchdog(None);
     let mut supervisor = Supervisor::start(plan, watchdog, Some(words.operator.clone()))?;
     supervisor.prove()?;
     say("ready");

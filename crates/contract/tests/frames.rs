@@ -33,8 +33,8 @@ fn decodes_or_is_refused<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     let at = at % spoiled.len();
     if cut {
         spoiled.truncate(at);
-    } else {
-        spoiled[at] ^= change;
+    } else if let Some(byte) = spoiled.get_mut(at) {
+        *byte ^= change;
     }
     if let Ok(message) = cbor::decode::<(u16, T)>(&spoiled) {
         assert_eq!(cbor::encode(&message).unwrap(), spoiled);

@@ -63,7 +63,8 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
             service.alive()?;
         }
     }
-    // what is under way may end first
+    // clients stop now; what is under way may end first
+    service.log("kills are over")?;
     for _ in 0..10 {
         pause(service, 1_000)?;
         service.alive()?;

@@ -51,8 +51,9 @@ fn killed_under_load(name: &str, rounds: u64, pause_ms: u64) -> Result<()> {
     std::fs::write(&order, format!("{rounds} {pause_ms} {SERVICES}"))?;
     operated.krux(&["file", "put", "load-0", &order.display().to_string(), "kill"])?;
     let seconds = rounds * 8 * (pause_ms + 200) / 1_000 + 90;
-    operated.machine.wait_for("zombies,", seconds)?;
+    operated.machine.wait_for("kills are over", seconds)?;
     over.store(true, Ordering::Relaxed);
+    operated.machine.wait_for("zombies,", 60)?;
     for thread in threads {
         thread.join().ok().context("a client")?;
     }
