@@ -61,8 +61,10 @@ pub(crate) fn enter(programs: &Path, tree: &Path, data: &Path) -> Result<Vec<Str
     }
     let log = root.join("dev/kmsg");
     std::fs::remove_file(&log).ok();
-    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let mode = rustix::fs::Mode::from_raw_mode(0o622);
     rustix::fs::mkfifoat(rustix::fs::CWD, &log, mode).during("make", log.display())?;
+    // whoever a child has become may still say why it ends
+    rustix::fs::chmod(&log, mode).during("chmod", log.display())?;
     let missing = cgroups(&root.join("sys/fs/cgroup"))?;
     rustix::process::chdir(&root).during("chdir", root.display())?;
     rustix::process::pivot_root(".", ".").during("pivot_root", root.display())?;

@@ -116,7 +116,7 @@ impl Supervisor {
         }
         let deadline_ms = boot_ms() + PROVE_MS_MAX;
         let mut code = String::new();
-        while boot_ms() < deadline_ms {
+        while boot_ms() < deadline_ms && self.wanted_end.is_none() {
             self.own.ask_boot();
             let until_ms = boot_ms() + ASK_AGAIN_MS;
             while boot_ms() < until_ms && self.own.booted.is_none() {
@@ -125,6 +125,9 @@ impl Supervisor {
             code = self.own.booted.take().unwrap_or_else(|| "no answer".to_owned());
             if code == "ok" {
                 return Ok(());
+            }
+            while boot_ms() < until_ms && self.wanted_end.is_none() {
+                self.turn()?;
             }
         }
         Err(BootError::new("call", "system.time", code))
