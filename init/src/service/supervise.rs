@@ -338,6 +338,7 @@ impl Supervisor {
             let owner =
                 self.services.iter_mut().find(|s| s.running().is_some_and(|r| r.pid == pid));
             if let Some(service) = owner {
+                service.last_words();
                 console::say(&format!("{} ended: {ended}", service.description.name));
                 start::kill_all(&service.description);
                 service.postpone(now);
@@ -391,6 +392,13 @@ impl Service {
                 Some(*deadline_ms)
             }
             State::Ended => None,
+        }
+    }
+
+    /// Takes what an ended service said before it ended.
+    fn last_words(&mut self) {
+        while let Some(Ok(message)) = self.running().map(|running| hear(&running.control)) {
+            self.heard(message);
         }
     }
 

@@ -36,10 +36,10 @@ pub(crate) fn policy() -> Result<Vec<Row>> {
 fn set(rules: usize) -> Result<Set> {
     let mut text = "policy: box\nversion: 1\notherwise: blocked\nrules:\n".to_owned();
     for rule in 0..rules {
-        write!(
+        writeln!(
             text,
-            "  - name: r{rule}\n    agents: [any]\n    effects: [read]\n    where: {{ path: {{ \
-             under: /workspace/d{rule} }} }}\n    decision: autonomous\n"
+            " - {{name: r{rule}, agents: [any], effects: [read], where: {{path: {{under: \
+             /workspace/d{rule}}}}}, decision: autonomous}}"
         )?;
     }
     let layer = policy::parse(&text).map_err(|error| anyhow::anyhow!("{error}"))?;

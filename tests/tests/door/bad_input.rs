@@ -78,6 +78,7 @@ fn odd(random: &mut Random) -> Json {
         json!(""),
         json!("\u{0}"),
         json!("../../../../etc/passwd"),
+        json!("/etc/passwd"),
         json!("\u{202e}\u{1b}[2J"),
         json!(long),
         json!([]),
@@ -238,6 +239,8 @@ fn bad_input(name: &str, count: usize) -> Result<()> {
         let most = memory + memory / 20 + 65_536;
         ensure!(*memory_after <= most, "{name} grew from {memory} to {memory_after} bytes");
     }
+    codes
+        .insert(agent.call("filesystem.read", &json!({ "path": "/etc/passwd" })).code().to_owned());
     let reply = agent.call("system.time", &json!({}));
     ensure!(reply.code() == "ok", "after it all: {reply:?}");
     for code in [

@@ -111,16 +111,18 @@ impl Box {
     }
 }
 
-/// Calls until the power is gone; the last one is the one that was cut.
-fn call_until_cut(client: &Client, answered: &mut BTreeSet<String>) {
-    for count in 0..200 {
+/// Calls at most `most` times, until one is not answered as done: the one that was cut.
+fn calls(client: &Client, most: usize) -> BTreeSet<String> {
+    let mut answered = BTreeSet::new();
+    for count in 0..most {
         let input = json!({ "path": format!("f{}", count % 4), "content": "x".repeat(3_000) });
         let reply = client.call("filesystem.write", &input);
         match (reply.code(), reply.number()) {
             ("ok", Some(call)) => drop(answered.insert(call.to_owned())),
-            _ => return,
+            _ => break,
         }
     }
+    answered
 }
 
 /// Cuts the power `cuts` times; returns how often in which step.
@@ -147,15 +149,17 @@ fn cut(name: &str, cuts: usize) -> Result<BTreeMap<Step, usize>> {
         let seed = u64::try_from(index)?;
         let survival = if index % 2 == 0 { Survival::Nothing } else { Survival::Chance { seed } };
         let places = places(&state.disk)?;
+        state.answered.extend(calls(&client, 3));
         let mark = server.mark()?;
         server.cut_at(Trigger { kind, nth, side, survival })?;
-        call_until_cut(&client, &mut state.answered);
+        let caller = std::thread::spawn(move || calls(&client, 200));
         server.wait_cut(Duration::from_secs(60)).context("the power was not cut")?;
+        // the machine is killed here, after its disk is gone; nobody waits for it any more
+        drop(operated);
+        state.answered.extend(caller.join().ok().context("the caller")?);
         let trace = server.since(mark)?;
         ensure!(server.fault()?.is_none(), "{:?}", server.fault()?);
         *steps.entry(step(&trace, &places)).or_default() += 1;
-        // the machine is killed here, after its disk is gone
-        drop(operated);
     }
     let (server, operated) = state.boot()?;
     state.check(&operated)?;
