@@ -215,6 +215,7 @@ impl Pdp {
 
     /// Refused inputs of the last second become one record.
     pub(crate) fn count_refused(&mut self) {
+        self.refused_inputs += self.peers.take_cut_off();
         let count = std::mem::take(&mut self.refused_inputs);
         if count > 0 {
             let facts = [

@@ -340,7 +340,7 @@ impl Pdp {
                 }
                 (_, FromDoor::Refused { count, .. }) => self.refused_inputs += count,
                 // a message that is not this door's: it is taken over or broken
-                _ => return self.peers.lose(from),
+                _ => return self.peers.cut_off(from),
             }
         }
     }

@@ -29,42 +29,58 @@ pub(crate) fn edge_of(performer: &str) -> &'static str {
 
 /// One mailbox an edge.
 #[derive(Debug, Default)]
-pub(crate) struct Peers(BTreeMap<&'static str, Mailbox>);
+pub(crate) struct Peers {
+    mailboxes: BTreeMap<&'static str, Mailbox>,
+    /// Peers that were cut off for what they sent, since this was last taken.
+    cut_off: u64,
+}
 
 impl Peers {
     pub(crate) fn open(service: &mut Service) -> Self {
         let edge = |name: &'static str| Some((name, Mailbox::new(service.edge(name)?)));
-        Self(ALL.into_iter().filter_map(edge).collect())
+        Self { mailboxes: ALL.into_iter().filter_map(edge).collect(), cut_off: 0 }
     }
 
     /// A new peer behind an edge; the old one is gone.
     pub(crate) fn replace(&mut self, name: &str, channel: Channel) -> Option<&'static str> {
         let name = ALL.into_iter().find(|known| *known == name)?;
-        self.0.insert(name, Mailbox::new(channel));
+        self.mailboxes.insert(name, Mailbox::new(channel));
         Some(name)
     }
 
+    /// Ends the edge to a peer that is gone.
     pub(crate) fn lose(&mut self, name: &str) {
-        self.0.remove(name);
+        self.mailboxes.remove(name);
+    }
+
+    /// Ends the edge to a peer that sent what no peer of its kind sends.
+    pub(crate) fn cut_off(&mut self, name: &str) {
+        self.mailboxes.remove(name);
+        self.cut_off += 1;
+    }
+
+    /// How many were cut off since this was asked last.
+    pub(crate) fn take_cut_off(&mut self) -> u64 {
+        std::mem::take(&mut self.cut_off)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.mailboxes.contains_key(name)
     }
 
     /// In the order of [`ALL`]; while it is not `open` only those that tell pdp what it must know.
     pub(crate) fn files(&self, open: bool) -> Vec<Option<BorrowedFd<'_>>> {
         let heard = |name: &&&str| open || [AUDIT, CERTIFIER].contains(*name);
         let named = ALL.iter().filter(heard);
-        named.map(|name| self.0.get(name).map(AsFd::as_fd)).collect()
+        named.map(|name| self.mailboxes.get(name).map(AsFd::as_fd)).collect()
     }
 
     pub(crate) fn full(&self) -> Vec<BorrowedFd<'_>> {
-        self.0.values().filter(|mailbox| mailbox.is_full()).map(AsFd::as_fd).collect()
+        self.mailboxes.values().filter(|mailbox| mailbox.is_full()).map(AsFd::as_fd).collect()
     }
 
     pub(crate) fn push(&mut self) {
-        self.0.retain(|_, mailbox| mailbox.push().is_ok());
+        self.mailboxes.retain(|_, mailbox| mailbox.push().is_ok());
     }
 
     /// Posts a message; false when there is nobody to take it.
@@ -74,10 +90,10 @@ impl Peers {
         message: &T,
         fds: Vec<OwnedFd>,
     ) -> bool {
-        let Some(mailbox) = self.0.get_mut(name) else { return false };
+        let Some(mailbox) = self.mailboxes.get_mut(name) else { return false };
         let posted = mailbox.post(message, fds).is_ok();
         if !posted {
-            self.0.remove(name);
+            self.mailboxes.remove(name);
         }
         posted
     }
@@ -89,12 +105,16 @@ impl Peers {
         version: u16,
         count: impl FnOnce(&T) -> usize,
     ) -> Option<(T, Vec<OwnedFd>)> {
-        let frame = self.0.get(name)?.take();
+        let frame = self.mailboxes.get(name)?.take();
         match frame.and_then(|frame| frame.open(|(_, message): &(u16, T)| count(message))) {
             Ok(((found, message), fds)) if found == version => Some((message, fds)),
             Err(ChannelError::WouldBlock) => None,
+            Err(ChannelError::Closed) => {
+                self.mailboxes.remove(name);
+                None
+            }
             Ok(_) | Err(_) => {
-                self.0.remove(name);
+                self.cut_off(name);
                 None
             }
         }

@@ -2,7 +2,7 @@
 //! with one what that agent's policy allows, and never a record or an operator's act.
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tests::{Image, Operated};
 
 #[test]
@@ -19,8 +19,19 @@ fn a_door_that_was_taken_over_gets_nothing_but_what_its_agents_may() -> Result<(
     let held = console.lines().filter(|line| line.contains("hostile ") && line.contains(": holds"));
     ensure!(held.count() >= 17, "fewer findings than attacks:\n{console}");
     // what it tried is counted, what it did with a credential is recorded, and nothing else is there
-    let (_, refused, _) = operated.try_krux(&["audit", "query", "--kind", "refused"])?;
-    ensure!(!refused.is_empty(), "no refused request was counted");
+    let mut counted = 0;
+    for _ in 0..50 {
+        let (_, refused, _) = operated.try_krux(&["audit", "query", "--kind", "refused"])?;
+        let counts =
+            refused.iter().filter_map(|r| r.pointer("/facts/count").and_then(Json::as_str));
+        counted = counts.filter_map(|count| count.parse::<u64>().ok()).sum();
+        if counted >= 10 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    // six frames that are none of a door's, and what was asked without a credential or out of form
+    ensure!(counted >= 10, "only {counted} refused requests were counted");
     let (_, decisions, _) =
         operated.try_krux(&["audit", "query", "--agent", "victim", "--kind", "decision"])?;
     ensure!(decisions.len() == 3, "{decisions:?}");
