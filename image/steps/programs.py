@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 from . import tools
-from .places import ROOT, cache
+from .places import ROOT, cache, key
 from .progress import Refused, stage
 
 # (package, program): where the program stands in the image
@@ -47,6 +47,17 @@ def cargo():
     return found
 
 
+def without_path(target):
+    """What runs rustc for our own crates: the checkout's path is in nothing that it makes."""
+    folder = pathlib.Path(target) / "tools-tree"
+    folder.mkdir(parents=True, exist_ok=True)
+    # one a checkout: another path must not share what cargo remembers of this one
+    entry = folder / f"rustc-{key(os.fspath(ROOT))}"
+    entry.write_text(f'#!/bin/sh\nexec "$@" --remap-path-prefix={shlex.quote(os.fspath(ROOT))}=/kruxos\n')
+    entry.chmod(0o755)
+    return entry
+
+
 def compilers(arch, target, home):
     """What makes build scripts compile C inside the tools tree: small programs that enter it."""
     folder = pathlib.Path(target) / "tools-tree"
@@ -68,13 +79,16 @@ def build(arch, target_dir=None, test=None):
     triple = f"{arch}-unknown-linux-musl"
     target = pathlib.Path(target_dir) if target_dir else cache() / "target"
     home = os.environ.get("CARGO_HOME") or os.fspath(pathlib.Path.home() / ".cargo")
-    remap = [f"--remap-path-prefix={ROOT}=/kruxos", f"--remap-path-prefix={home}=/cargo"]
+    # the checkout's path is kept out of our own crates alone: flags of all crates would build every
+    # dependency anew for each checkout
+    remap = [f"--remap-path-prefix={home}=/cargo"]
     config = f"target.{triple}.rustflags={remap!r}".replace("'", '"')
     words = [cargo(), "build", "--release", "--locked", "--target", triple, "--config", config]
     for package in sorted({package for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}}):
         words += ["--package", package]
     with stage(f"programs {arch}"):
-        environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target)}
+        environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target),
+                       "RUSTC_WORKSPACE_WRAPPER": os.fspath(without_path(target))}
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused("cargo build failed:\n" + done.stderr[-4000:])

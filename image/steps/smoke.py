@@ -3,6 +3,7 @@ powered off. What the walk does is tests/smoke/walk.py."""
 
 import os
 import queue
+import re
 import shutil
 import socket
 import subprocess
@@ -103,6 +104,10 @@ class Box:
 
     def wait(self, text, seconds):
         """The next line that holds `text`."""
+        return self.match(re.compile(re.escape(text)), seconds)
+
+    def match(self, pattern, seconds):
+        """The next line in which `pattern` is found."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and (self.process.poll() is None or not self.new.empty()):
             try:
@@ -110,9 +115,9 @@ class Box:
             except queue.Empty:
                 continue
             self.lines.append(line)
-            if text in line:
+            if pattern.search(line):
                 return line
-        raise Refused(f"no `{text}` within {seconds} s; the console's last lines:\n{self.tail()}")
+        raise Refused(f"no `{pattern.pattern}` within {seconds} s; the console's last lines:\n{self.tail()}")
 
     def type(self, text):
         self.process.stdin.write(text.encode())
