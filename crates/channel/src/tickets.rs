@@ -48,6 +48,8 @@ impl Released {
 pub struct Calls {
     epoch: Option<u64>,
     waiting: BTreeMap<CallId, Waiting>,
+    /// In the order in which they came.
+    order: VecDeque<CallId>,
     used: VecDeque<CallId>,
 }
 
@@ -57,18 +59,23 @@ impl Calls {
         self.epoch = Some(epoch);
     }
 
-    /// Takes a spec to wait for its ticket.
+    /// Takes a spec to wait for its ticket; of too many the oldest is forgotten.
     ///
     /// # Errors
-    /// [`Refusal::Used`] and [`Refusal::Busy`].
+    /// [`Refusal::Used`].
     pub fn expect(&mut self, waiting: Waiting) -> Result<(), Refusal> {
         let call = waiting.spec.call;
         if self.used.contains(&call) || self.waiting.contains_key(&call) {
             return Err(Refusal::Used);
         }
-        if self.waiting.len() >= WAITING_MAX {
-            return Err(Refusal::Busy);
+        // a spec whose record was refused gets no ticket ever: the oldest makes room for the newest
+        self.order.retain(|known| self.waiting.contains_key(known));
+        if self.order.len() >= WAITING_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.waiting.remove(&oldest);
         }
+        self.order.push_back(call);
         self.waiting.insert(call, waiting);
         Ok(())
     }
@@ -154,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn specs_without_a_ticket_do_not_stand_in_the_way_for_ever() {
+        let mut calls = calls();
+        for number in 0..WAITING_MAX {
+            let mut next = waiting(2);
+            next.spec.call = u128::try_from(number).unwrap().to_be_bytes();
+            calls.expect(next).unwrap();
+        }
+        assert_eq!(calls.release(&ticket(1), 0).unwrap_err(), Refusal::NoSpec);
+        let mut last = ticket(2);
+        last.call = u128::try_from(WAITING_MAX - 1).unwrap().to_be_bytes();
+        assert!(calls.release(&last, 0).is_ok());
+        assert_eq!(calls.waiting.len(), WAITING_MAX - 1);
+    }
+
+    #[test]
     fn without_an_epoch_no_ticket_counts_and_a_new_one_voids_the_old() {
         let mut silent = Calls::default();
         silent.expect(waiting(1)).unwrap();
@@ -161,17 +183,5 @@ mod tests {
         let mut calls = calls();
         calls.begin_epoch(6);
         assert_eq!(calls.release(&ticket(1), 0).unwrap_err(), Refusal::OtherEpoch);
-    }
-
-    #[test]
-    fn waiting_specs_are_bounded() {
-        let mut calls = Calls::default();
-        for call in 0..=255 {
-            assert!(calls.expect(waiting(call)).is_ok());
-        }
-        let mut more = waiting(0);
-        more.spec.call = [7; 16].map(|b: u8| b.wrapping_add(1));
-        more.spec.call[0] = 9;
-        assert_eq!(calls.expect(more).unwrap_err(), Refusal::Busy);
     }
 }

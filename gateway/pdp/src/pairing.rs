@@ -71,10 +71,14 @@ impl Pdp {
     pub(crate) fn challenge(&mut self, door: &str, number: u64) {
         let now = now_ms();
         self.nonces.retain(|(_, until)| *until > now);
-        let Some(nonce) = random().filter(|_| self.nonces.len() < NONCES_MAX) else {
-            let refusal = Refusal::TooMany;
+        let Some(nonce) = random() else {
+            let refusal = Refusal::Unavailable;
             return say(&mut self.peers, door, number, refusal.status(), &refusal.json());
         };
+        // whoever asks for many takes the place of old ones, and keeps no operator out
+        if self.nonces.len() >= NONCES_MAX {
+            self.nonces.pop_front();
+        }
         self.nonces.push_back((nonce, now + NONCE_MS_MAX));
         let json = json!({ "nonce": hex(&nonce), "box": self.authority.map(|a| hex(&a)) });
         say(&mut self.peers, door, number, Status::Ok, &json.to_string());
