@@ -10,7 +10,7 @@ mod operated;
 
 pub use disk::{Disk, Part};
 pub use machine::{Machine, Options};
-pub use operated::{Client, Operated, Reply};
+pub use operated::{Client, Operated, Reply, krux};
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};

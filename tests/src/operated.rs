@@ -44,8 +44,22 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// Runs krux with what it keeps in `config`: its exit code, its lines, its errors.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn krux(config: &std::path::Path, words: &[&str]) -> Result<(i32, Vec<Json>, String)> {
+    let mut command = Command::new(program()?);
+    command.arg("--config").arg(config).arg("--json").args(words);
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status.code().unwrap_or(-1), lines, errors))
+}
+
 /// The krux that was built beside this test.
-fn krux() -> Result<PathBuf> {
+fn program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(std::path::Path::parent).context("target folder")?;
     let krux = folder.join("krux");
@@ -117,13 +131,13 @@ impl Operated {
     /// # Errors
     /// When it cannot be run.
     pub fn try_krux(&self, words: &[&str]) -> Result<(i32, Vec<Json>, String)> {
-        let mut command = Command::new(krux()?);
-        command.arg("--config").arg(&self.config).arg("--json").args(words);
-        let output = command.stdin(Stdio::null()).output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        Ok((output.status.code().unwrap_or(-1), lines, errors))
+        krux(&self.config, words)
+    }
+
+    /// The operators' and the agents' address, on this machine.
+    #[must_use]
+    pub fn addresses(&self) -> [String; 2] {
+        [self.operators, self.agents].map(|port| format!("127.0.0.1:{port}"))
     }
 
     /// Runs krux, which must succeed; its first line.

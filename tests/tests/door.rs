@@ -8,6 +8,8 @@ mod approvals;
 mod bad_input;
 #[path = "door/cuts.rs"]
 mod cuts;
+#[path = "door/headless.rs"]
+mod headless;
 #[path = "door/hostile.rs"]
 mod hostile;
 #[path = "door/kills.rs"]
