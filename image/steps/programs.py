@@ -24,6 +24,7 @@ PROGRAMS = {
     ("sandbox", "worker"): "usr/bin/worker",
     ("vault", "vault"): "usr/bin/vault",
 }
+WRAPPER = "kruxos-rustc"
 COMPILERS = {
     "x86_64": {"CC": "gcc", "AR": "ar"},
     "aarch64": {"CC": "aarch64-linux-gnu-gcc", "AR": "aarch64-linux-gnu-ar"},
@@ -49,13 +50,13 @@ def cargo():
 
 def without_path(target):
     """What runs rustc for our own crates: the checkout's path is in nothing that it makes."""
-    folder = pathlib.Path(target) / "tools-tree"
+    # cargo hashes the wrapper's name into every symbol, so it is a bare name, found by PATH
+    folder = pathlib.Path(target) / "tools-tree" / key(os.fspath(ROOT))
     folder.mkdir(parents=True, exist_ok=True)
-    # one a checkout: another path must not share what cargo remembers of this one
-    entry = folder / f"rustc-{key(os.fspath(ROOT))}"
+    entry = folder / WRAPPER
     entry.write_text(f'#!/bin/sh\nexec "$@" --remap-path-prefix={shlex.quote(os.fspath(ROOT))}=/kruxos\n')
     entry.chmod(0o755)
-    return entry
+    return folder
 
 
 def compilers(arch, target, home):
@@ -88,7 +89,8 @@ def build(arch, target_dir=None, test=None):
         words += ["--package", package]
     with stage(f"programs {arch}"):
         environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target),
-                       "RUSTC_WORKSPACE_WRAPPER": os.fspath(without_path(target))}
+                       "RUSTC_WORKSPACE_WRAPPER": WRAPPER}
+        environment["PATH"] = f"{without_path(target)}:{environment['PATH']}"
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused("cargo build failed:\n" + done.stderr[-4000:])
