@@ -20,7 +20,7 @@ fn a_flashed_box_pairs_with_the_operator_whose_key_it_holds() -> Result<()> {
     let image = Image::release("x86_64")?.disk;
     let flash = Command::new(root().join("image/flash"))
         .args([&image, &target])
-        .arg("--operator")
+        .args(["--yes", "--operator"])
         .arg(&public)
         .output()?;
     ensure!(flash.status.success(), "{}", String::from_utf8_lossy(&flash.stderr));
