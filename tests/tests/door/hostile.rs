@@ -25,13 +25,13 @@ fn a_door_that_was_taken_over_gets_nothing_but_what_its_agents_may() -> Result<(
         let counts =
             refused.iter().filter_map(|r| r.pointer("/facts/count").and_then(Json::as_str));
         counted = counts.filter_map(|count| count.parse::<u64>().ok()).sum();
-        if counted >= 10 {
+        if counted >= 9 {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    // six frames that are none of a door's, and what was asked without a credential or out of form
-    ensure!(counted >= 10, "only {counted} refused requests were counted");
+    // six frames that are none of this door's; a made-up token, an operator's act, an open input
+    ensure!(counted >= 9, "only {counted} refused requests were counted");
     let (_, decisions, _) =
         operated.try_krux(&["audit", "query", "--agent", "victim", "--kind", "decision"])?;
     ensure!(decisions.len() == 3, "{decisions:?}");
