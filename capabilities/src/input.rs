@@ -1,6 +1,7 @@
 //! Inputs: JSON objects, checked against the declared parameters. What is not declared is refused.
 
 use crate::declaration::{Declaration, Parameter, Shape};
+use contract::digits::unhex_array;
 use contract::path::CanonicalPath;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -114,11 +115,7 @@ impl Shape {
                 number.as_u64().filter(|number| *number <= max).map(Argument::Number)
             }
             (Self::Flag, Json::Bool(flag)) => Some(Argument::Flag(*flag)),
-            (Self::Call, Json::String(text)) if text.len() == 32 => {
-                let number = u128::from_str_radix(text, 16).ok()?;
-                let canonical = format!("{number:032x}") == *text;
-                canonical.then(|| Argument::Call(number.to_be_bytes()))
-            }
+            (Self::Call, Json::String(text)) => unhex_array(text).map(Argument::Call),
             _ => None,
         }
     }

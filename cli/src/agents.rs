@@ -1,13 +1,14 @@
 //! Agents: who may call, and their calls made by hand.
 
 use crate::ended::{Ended, failed};
-use crate::keep::{hex, random, unhex};
+use crate::keep::random;
 use crate::pair::pem;
 use crate::remote::{Desk, Response, sha256};
 use crate::render;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use contract::base64;
+use contract::digits::{hex, unhex};
 use contract::statement::Act;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, Read};

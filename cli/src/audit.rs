@@ -1,13 +1,14 @@
 //! The ledger: read from the box, and verified here without it.
 
 use crate::ended::{Ended, failed};
-use crate::keep::{KnownBox, hex, unhex};
+use crate::keep::KnownBox;
 use crate::pair::key_digest;
 use crate::remote::Desk;
 use crate::render;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use contract::cbor;
+use contract::digits::{hex, unhex};
 use contract::statement::{Act, CONTEXT, Statement};
 use ed25519_dalek::{Signature, VerifyingKey};
 use ledger::checkpoint::{self, Checkpoint, WRITER_CONTEXT};

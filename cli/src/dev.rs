@@ -1,10 +1,11 @@
 //! `krux dev`: the services of a box on this host, built from a checkout, in namespaces of their own.
 
 use crate::ended::{Ended, failed};
-use crate::keep::{Keep, hex, random};
+use crate::keep::{Keep, random};
 use crate::{pair, render};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use contract::digits::hex;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -3,6 +3,7 @@
 
 use crate::ended::{Ended, failed};
 use anyhow::{Context, Result, bail};
+use contract::digits::{hex, unhex_array};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -47,7 +48,7 @@ impl Keep {
     pub(crate) fn signing_key(&self) -> Result<SigningKey> {
         let path = self.folder.join("operator.key");
         if let Some(text) = read(&path)? {
-            let seed = unhex(text.trim()).and_then(|seed| <[u8; 32]>::try_from(seed).ok());
+            let seed = unhex_array(text.trim());
             return Ok(SigningKey::from_bytes(
                 &seed.with_context(|| format!("{} is no key", path.display()))?,
             ));
@@ -151,16 +152,4 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    pairs.collect()
 }

@@ -169,7 +169,7 @@ fn run(words: &Words) -> Result<Ended> {
         Command::Dev(words) => dev::run(words, &keep()?),
         Command::Whoami => {
             let keep = keep()?;
-            let key = keep::hex(keep.signing_key()?.verifying_key().as_bytes());
+            let key = contract::digits::hex(keep.signing_key()?.verifying_key().as_bytes());
             let recipient = keep.recipient()?;
             if json {
                 render::object(&serde_json::json!({ "key": key, "recipient": recipient }));

@@ -2,11 +2,12 @@
 //! both sides to each other under a secret that never crosses the network.
 
 use crate::ended::{Ended, failed};
-use crate::keep::{Keep, KnownBox, hex, unhex};
+use crate::keep::{Keep, KnownBox};
 use crate::remote::{HOST, Remote, resolve};
 use crate::render;
 use anyhow::{Context, Result};
 use clap::Args;
+use contract::digits::{hex, unhex};
 use contract::pairing::{
     BOX, CLIENT, PIN_BYTES, PROOF, Request, SECRET_BYTES, read_code, transcript,
 };

@@ -2,8 +2,9 @@
 //! exit code that they mean.
 
 use crate::ended::{Ended, failed};
-use crate::keep::{Keep, KnownBox, hex, unhex};
+use crate::keep::{Keep, KnownBox};
 use anyhow::{Context, Result};
+use contract::digits::{hex, unhex};
 use contract::statement::{Act, CONTEXT, Statement};
 use ed25519_dalek::Signer;
 use serde_json::Value as Json;

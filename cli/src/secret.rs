@@ -1,11 +1,11 @@
 //! Secrets and the vault. Values are encrypted here to the vault's recipient; no door sees one.
 
 use crate::ended::{Ended, failed};
-use crate::keep::hex;
 use crate::remote::Desk;
 use crate::render;
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use contract::digits::hex;
 use serde_json::{Value as Json, json};
 use std::io::Read;
 

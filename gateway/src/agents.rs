@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use contract::bytes::Bytes;
+use contract::digits::{hex, unhex_array};
 use contract::door::FromDoor;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// The plain interface, and MCP at `/mcp`.
 pub(crate) fn routes(pdp: Pdp) -> Router {
@@ -111,25 +112,23 @@ async fn poll(State(pdp): State<Pdp>, headers: HeaderMap, Path(call): Path<Strin
 
 /// What became of a call.
 pub(crate) async fn poll_call(pdp: &Pdp, token: Bytes, call: &str) -> Answer {
-    let number = u128::from_str_radix(call, 16).ok().filter(|_| call.len() == 32);
-    let Some(number) = number else {
+    let Some(call) = unhex_array(call) else {
         let message = "a call's number has 32 hexadecimal digits";
         return refusal(StatusCode::BAD_REQUEST, "bad_request", message, "copy it from the answer");
     };
-    let call = number.to_be_bytes();
     match Answer::of(pdp.ask(|number| FromDoor::Poll { number, token, call }, Vec::new()).await) {
         // a kept answer is what the performer wrote
         Answer::File(_, bytes) => match serde_json::from_slice::<Json>(&bytes) {
-            Ok(result) if result.get("error").is_none() => Answer::Json(
-                StatusCode::OK,
-                serde_json::json!({ "call": format!("{:032x}", u128::from_be_bytes(call)),
-                    "status": "ended", "code": "ok", "result": result }),
-            ),
-            Ok(result) => Answer::Json(
-                StatusCode::OK,
-                serde_json::json!({ "call": format!("{:032x}", u128::from_be_bytes(call)),
-                    "status": "ended", "code": result.get("error") }),
-            ),
+            Ok(result) => {
+                let call = hex(&call);
+                let ended = match result.get("error") {
+                    Some(code) => json!({ "call": call, "status": "ended", "code": code }),
+                    None => {
+                        json!({ "call": call, "status": "ended", "code": "ok", "result": result })
+                    }
+                };
+                Answer::Json(StatusCode::OK, ended)
+            }
             Err(_error) => NoAnswer::Interrupted.answer(),
         },
         other => other,

@@ -4,6 +4,7 @@ use crate::pdp::{Answered, NoAnswer, Pdp};
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use contract::digits::hex;
 use contract::door::{FromDoor, Status};
 use serde_json::{Value as Json, json};
 use std::os::fd::OwnedFd;
@@ -142,7 +143,7 @@ pub(crate) fn ended(
         Ok((answered, _)) => return Answer::of(Ok(answered)),
         Err(no_answer) => return no_answer.answer(),
     };
-    let call = format!("{:032x}", u128::from_be_bytes(call));
+    let call = hex(&call);
     let result = serde_json::from_slice::<Json>(&body);
     match (code.as_str(), result) {
         ("ok", Ok(result)) => {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use contract::bytes::Bytes;
+use contract::digits::unhex;
 use contract::door::FromDoor;
 use contract::statement::STATEMENT_BYTES_MAX;
 
@@ -53,13 +54,14 @@ async fn act(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Answer {
-    let Some(signature) = headers.get(SIGNATURE).and_then(|value| unhex(value.as_bytes())) else {
+    let Some(signature) = headers.get(SIGNATURE).and_then(|value| unhex(value.to_str().ok()?))
+    else {
         pdp.refused(&source, "bad_request");
         return bad("the header `kruxos-signature` is missing or no hexadecimal digits");
     };
     let (statement, file) = match headers.get(STATEMENT) {
         None => (body.to_vec(), None),
-        Some(statement) => match unhex(statement.as_bytes()) {
+        Some(statement) => match statement.to_str().ok().and_then(unhex) {
             Some(statement) => (statement, Some(body)),
             None => return bad("the header `kruxos-statement` is no hexadecimal digits"),
         },
@@ -86,12 +88,4 @@ async fn act(
 
 fn bad(message: &str) -> Answer {
     refusal(StatusCode::BAD_REQUEST, "bad_request", message, "use krux, or see docs/surface.md")
-}
-
-fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    pairs.collect()
 }

@@ -18,6 +18,7 @@ mod timeline;
 #[expect(dead_code, reason = "a host keeps its own watchdog")]
 mod watchdog;
 
+use contract::digits::unhex_array;
 use contract::meta::FirstOperator;
 use error::{BootError, While};
 use service::Supervisor;
@@ -57,17 +58,11 @@ fn read(arguments: &[String]) -> Result<Words, BootError> {
     let [programs, tree, data, key, secret, operators, agents] = arguments else {
         return Err(wrong("this program is started by `krux dev`"));
     };
-    let bytes = |digits: &str| -> Option<[u8; 32]> {
-        let (high, low) = digits.split_at_checked(32)?;
-        let half = |text| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes);
-        let (high, low) = (half(high)?, half(low)?);
-        <[u8; 32]>::try_from([high, low].concat()).ok()
-    };
     let port = |text: &String| text.parse().map_err(|_error| wrong("a port is a number"));
     let digits = || wrong("a key has 64 hexadecimal digits");
     let operator = FirstOperator {
-        key: bytes(key).ok_or_else(digits)?,
-        secret: bytes(secret).ok_or_else(digits)?,
+        key: unhex_array(key).ok_or_else(digits)?,
+        secret: unhex_array(secret).ok_or_else(digits)?,
     };
     let ports = [port(operators)?, port(agents)?];
     Ok(Words { programs: programs.into(), tree: tree.into(), data: data.into(), operator, ports })

@@ -1,7 +1,6 @@
 //! The kernel that runs must be the kernel that was built for this image, with every ring.
 
 use crate::error::{BootError, While};
-use crate::verity;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of /proc/config.gz of the kernel that this root was built for, in hexadecimal.
@@ -48,7 +47,7 @@ const LANDLOCK_VERSION_MIN: i32 = 6;
 pub(crate) fn check() -> Result<(), BootError> {
     let expected = std::fs::read_to_string(EXPECTED).during("read", EXPECTED)?;
     let running = std::fs::read("/proc/config.gz").during("read", "/proc/config.gz")?;
-    let running = verity::hex(&Sha256::digest(&running));
+    let running = contract::digits::hex(&Sha256::digest(&running));
     if running != expected.trim() {
         let cause = format!("it has configuration {running}, this image needs {}", expected.trim());
         return Err(BootError::new("check", "the kernel", cause));

@@ -4,6 +4,7 @@
 use crate::disk::{self, Partition};
 use crate::error::{BootError, While};
 use crate::guid;
+use contract::digits::{hex, unhex_array};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -23,7 +24,9 @@ impl RootHash {
         if words.next().is_some() {
             return Err(refused("it is there twice"));
         }
-        decode_hex(word).map(Self).ok_or_else(|| refused("it is not 64 hexadecimal digits"))
+        unhex_array(&word.to_ascii_lowercase())
+            .map(Self)
+            .ok_or_else(|| refused("it is not 64 hexadecimal digits"))
     }
 
     fn hex(&self) -> String {
@@ -104,26 +107,6 @@ impl Superblock {
         let salt = if salt.is_empty() { "-".to_owned() } else { hex(salt) };
         Ok(Self { data_blocks: u64::from_le_bytes(blocks), salt })
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -199,8 +199,7 @@ impl Client {
         let known = std::fs::read_to_string(known)?;
         let known: Json = serde_json::from_str(&known)?;
         let digits = known.get("authority").and_then(Json::as_str).context("authority")?;
-        let pairs = digits.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
-        let der: Vec<u8> = pairs.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
+        let der = contract::digits::unhex(digits).context("authority")?;
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::new_with_certs(&[Certificate::from_der(&der).to_owned()]))

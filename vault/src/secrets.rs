@@ -4,6 +4,7 @@
 
 use crate::file;
 use age::secrecy::{ExposeSecret, SecretString};
+use contract::digits::{hex, unhex};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -172,20 +173,7 @@ fn text<'a>(input: &'a Json, name: &str) -> Result<&'a str, (&'static str, Strin
 fn bytes(input: &Json, name: &str) -> Result<Vec<u8>, (&'static str, String)> {
     let digits = text(input, name)?;
     let bad = || ("bad_input", format!("`{name}`: an even number of hexadecimal digits"));
-    if digits.len() % 2 != 0 || !digits.is_ascii() {
-        return Err(bad());
-    }
-    let pairs = digits.as_bytes().chunks_exact(2);
-    pairs
-        .map(|pair| {
-            let pair = std::str::from_utf8(pair).map_err(|_error| bad())?;
-            u8::from_str_radix(pair, 16).map_err(|_error| bad())
-        })
-        .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    unhex(digits).ok_or_else(bad)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what `map_err` calls")]

@@ -1,38 +1,28 @@
 //! Bytes as text: base 64 with padding (RFC 4648 section 4), in its one canonical form.
 
+use crate::digits;
+
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Writes bytes.
 #[must_use]
 pub fn write(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let index = usize::try_from(group >> (18 - 6 * digit) & 63).unwrap_or(0);
-            let letter = LETTERS.get(index).copied().unwrap_or(b'=');
-            text.push(if digit <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
+    let letters = digits::split(bytes, 6)
+        .filter_map(|digit| LETTERS.get(usize::from(digit)).copied().map(char::from));
+    let mut text: String = letters.collect();
+    let padding = text.len().next_multiple_of(4) - text.len();
+    text.extend(std::iter::repeat_n('=', padding));
     text
 }
 
 /// Reads bytes; `None` for anything that [`write()`] does not write.
 #[must_use]
 pub fn read(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for letter in text.trim_end_matches('=').bytes() {
-        let digit = LETTERS.iter().position(|known| *known == letter)?;
-        held = held << 6 | u32::try_from(digit).ok()?;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
-            held &= (1 << bits) - 1;
-        }
-    }
+    let digit = |letter: u8| {
+        let place = LETTERS.iter().position(|known| *known == letter)?;
+        u8::try_from(place).ok()
+    };
+    let bytes = digits::join(text.trim_end_matches('=').bytes().map(digit), 6)?;
     (write(&bytes) == text).then_some(bytes)
 }
 

@@ -7,6 +7,7 @@ pub mod bytes;
 pub mod cbor;
 pub mod console;
 pub mod control;
+pub mod digits;
 pub mod door;
 pub mod effect;
 pub mod issue;

@@ -1,6 +1,7 @@
 //! The first contact between an operator and a box (DESIGN 11): what is sent, and what is under the
 //! HMAC-SHA-256 that each side computes with the secret that was never sent.
 
+use crate::digits;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the CA key's SHA-256 in a pairing code.
@@ -56,42 +57,29 @@ pub fn transcript(
 #[must_use]
 pub fn write_code(bytes: &[u8]) -> String {
     let mut text = String::new();
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for byte in bytes {
-        held = held << 8 | u32::from(*byte);
-        bits += 8;
-        while bits >= 5 {
-            bits -= 5;
-            let digit = usize::try_from(held >> bits & 31).unwrap_or(0);
-            text.push(char::from(ALPHABET.get(digit).copied().unwrap_or(b'0')));
+    for (index, digit) in digits::split(bytes, 5).enumerate() {
+        if index > 0 && index % 4 == 0 {
+            text.push('-');
         }
-        held &= (1 << bits) - 1;
+        text.extend(ALPHABET.get(usize::from(digit)).copied().map(char::from));
     }
-    let groups: Vec<&[u8]> = text.as_bytes().chunks(4).collect();
-    groups.iter().map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join("-")
+    text
 }
 
 /// Bytes from base 32; `-`, spaces and case do not count, `O` is 0, `I` and `L` are 1.
 #[must_use]
 pub fn read_code(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for letter in text.chars().filter(|c| !matches!(c, '-' | ' ')) {
+    let letters = text.chars().filter(|c| !matches!(c, '-' | ' '));
+    let digits = letters.map(|letter| {
         let letter = match letter.to_ascii_uppercase() {
             'O' => '0',
             'I' | 'L' => '1',
             other => other,
         };
-        let digit = ALPHABET.iter().position(|known| char::from(*known) == letter)?;
-        held = held << 5 | u32::try_from(digit).ok()?;
-        bits += 5;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
-            held &= (1 << bits) - 1;
-        }
-    }
-    (held == 0 && text.len() < 128).then_some(bytes)
+        let place = ALPHABET.iter().position(|known| char::from(*known) == letter)?;
+        u8::try_from(place).ok()
+    });
+    if text.len() < 128 { digits::join(digits, 5) } else { None }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use crate::call::{Asked, Permit, lower, spec};
 use crate::refusal::{Refusal, say};
-use crate::state::{Agent, bytes32, call_id, hex};
+use crate::state::Agent;
 use crate::{Pdp, Then, Waiting};
+use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
 use contract::limits::AGENT_NAME_BYTES_MAX;
@@ -133,7 +134,7 @@ impl Pdp {
             Act::AgentResume { name } => self.agent_change(stated, "agent-resume", &name),
             Act::AgentRevoke { name } => self.agent_change(stated, "agent-revoke", &name),
             Act::AgentRotate { name, token } => {
-                bytes32(&token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
+                unhex_array::<32>(&token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
                 self.known_agent(&name)?;
                 let facts = vec![("name", name), ("token", token)];
                 self.recorded(stated, "agent-rotate", facts, None)
@@ -145,7 +146,8 @@ impl Pdp {
             }
             Act::Deny { call, reason } => self.deny(stated, &call, reason.unwrap_or_default()),
             Act::Acknowledge { call } => {
-                let id = call_id(&call).ok_or_else(|| not_found("notice of this call"))?;
+                let id =
+                    unhex_array::<16>(&call).ok_or_else(|| not_found("notice of this call"))?;
                 if !self.state.notices.iter().any(|notice| notice.call == id) {
                     return Err(not_found("notice of this call"));
                 }
@@ -153,7 +155,7 @@ impl Pdp {
             }
             Act::PolicyApply { body } => self.policy_apply(stated, &body),
             Act::OperatorAdd { name, key, recipient } => {
-                bytes32(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
+                unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
                 if !is_name(&name) || self.state.operators.contains_key(&name) {
                     return Err(bad("`name`: taken, or no name"));
                 }
@@ -228,7 +230,7 @@ impl Pdp {
         if !is_name(name) || name == "boot" {
             return Err(bad("`name`: lower-case letters, digits and `-`, at most 32; not `boot`"));
         }
-        bytes32(token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
+        unhex_array::<32>(token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
         if source.as_ref().is_some_and(|range| policy::Network::read(range).is_none()) {
             return Err(bad("`source`: an address or a CIDR block"));
         }

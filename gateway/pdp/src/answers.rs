@@ -4,9 +4,10 @@ use crate::Pdp;
 use crate::call::Asked;
 use crate::peers::{AUDIT, FORKER, INIT, OPERATORS, VAULT};
 use crate::refusal::{Refusal, say};
-use crate::state::{Came, Pending, call_id, hex};
+use crate::state::{Came, Pending};
 use capabilities::{CATALOGUE, Performer, document};
 use contract::bytes::Bytes;
+use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::perform::CallId;
 use policy::{Call, Facts};
@@ -99,7 +100,7 @@ impl Pdp {
 
     pub(crate) fn approval_show(&self, call: &str) -> Result<String, Refusal> {
         let missing = || crate::act::not_found("call of this number");
-        let id = call_id(call).ok_or_else(missing)?;
+        let id = unhex_array::<16>(call).ok_or_else(missing)?;
         if let Some(pending) = self.state.pending.get(&id) {
             return Ok(Self::pending_json(&id, pending).to_string());
         }

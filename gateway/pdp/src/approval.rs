@@ -5,8 +5,9 @@ use crate::act::{Stated, bad, not_found};
 use crate::call::{Asked, Permit, spec};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, say};
-use crate::state::{Pending, call_id, hex};
+use crate::state::Pending;
 use crate::{Pdp, Question, Then, Waiting};
+use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::perform::CallId;
 use ledger::Kind;
@@ -32,7 +33,7 @@ fn draft(call: CallId, verdict: &str, facts: &[(String, String)]) -> Draft {
 
 impl Pdp {
     fn pending(&self, call: &str) -> Result<(CallId, Pending), Refusal> {
-        let id = call_id(call).ok_or_else(|| bad("`call`: 32 hexadecimal digits"))?;
+        let id = unhex_array::<16>(call).ok_or_else(|| bad("`call`: 32 hexadecimal digits"))?;
         match self.state.pending.get(&id) {
             Some(pending) => Ok((id, pending.clone())),
             None if self.state.calls.contains_key(&id) => {

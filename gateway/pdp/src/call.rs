@@ -4,10 +4,11 @@
 use crate::limits;
 use crate::peers::{AUDIT, edge_of};
 use crate::refusal::{Refusal, say};
-use crate::state::{Agent, hex};
+use crate::state::Agent;
 use crate::{Pdp, Then, Waiting, now_ms};
 use capabilities::{Accepted, Declaration, Performer};
 use contract::bytes::Bytes;
+use contract::digits::hex;
 use contract::door::Status;
 use contract::effect::{Effect, Field, Value};
 use contract::perform::{AgentPlace, CallId, Limits, Spec};

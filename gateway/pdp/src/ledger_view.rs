@@ -3,8 +3,8 @@
 use crate::act::{Stated, bad};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, say};
-use crate::state::{call_id, hex};
 use crate::{Pdp, Question, Then, Waiting};
+use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
 use ledger::Kind;
 use ledger::writer::{Filter, MESSAGES_VERSION, ToWriter};
@@ -133,7 +133,8 @@ impl Pdp {
         [agent, capability, call, record]: [Option<String>; 4],
         max: u64,
     ) -> Result<Option<String>, Refusal> {
-        let call = call.map(|call| call_id(&call).ok_or_else(|| bad("`call`: 32 digits")));
+        let call =
+            call.map(|call| unhex_array::<16>(&call).ok_or_else(|| bad("`call`: 32 digits")));
         let kind =
             record.map(|kind| kind_named(&kind).ok_or_else(|| bad("`record`: no such kind")));
         let id = |name: String| capabilities::find(&name).map_or(name, |known| known.id());

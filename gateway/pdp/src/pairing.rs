@@ -4,9 +4,9 @@
 use crate::call::{Asked, Permit, spec};
 use crate::peers::BOOT;
 use crate::refusal::{Refusal, say};
-use crate::state::{bytes32, call_id, hex};
 use crate::{Pdp, Then, Waiting, now_ms};
 use contract::console::{FromInit, VERSION};
+use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::pairing::{
     BOX, CLIENT, CODE_MS_MAX, PIN_BYTES, PROOF, Request, SECRET_BYTES, TRIES_MAX, transcript,
@@ -87,7 +87,7 @@ impl Pdp {
     /// Whether a statement's number is out, which uses it up.
     pub(crate) fn take_nonce(&mut self, digits: &str) -> bool {
         let now = now_ms();
-        let Some(nonce) = call_id(digits) else { return false };
+        let Some(nonce) = unhex_array::<16>(digits) else { return false };
         let found = self.nonces.iter().position(|(known, until)| *known == nonce && *until > now);
         found.and_then(|index| self.nonces.remove(index)).is_some()
     }
@@ -126,8 +126,10 @@ impl Pdp {
         let request: Request =
             serde_json::from_str(request).map_err(|error| bad(&error.to_string()))?;
         let authority = self.authority.ok_or(Refusal::Unavailable)?;
-        let key = bytes32(&request.key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
-        let given = bytes32(&request.mac).ok_or_else(|| bad("`mac`: 64 hexadecimal digits"))?;
+        let key =
+            unhex_array::<32>(&request.key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
+        let given =
+            unhex_array::<32>(&request.mac).ok_or_else(|| bad("`mac`: 64 hexadecimal digits"))?;
         if !crate::act::is_name(&request.name) || request.recipient.len() > 128 {
             return Err(bad("`name`: lower-case letters, digits and `-`, at most 32"));
         }

@@ -1,7 +1,7 @@
 //! What callers are told when they do not get what they asked for: a code, what happened, what to do.
 
 use crate::peers::Peers;
-use crate::state::hex;
+use contract::digits::hex;
 use contract::door::{self, Status, TEXT_BYTES_MAX, ToDoor};
 use contract::perform::CallId;
 use policy::{Because, Decision};

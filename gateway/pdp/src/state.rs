@@ -3,6 +3,7 @@
 //! starts again knows what the one before knew.
 
 use crate::limits::Counters;
+use contract::digits::unhex_array;
 use contract::effect::Effect;
 use contract::perform::CallId;
 use ledger::{Digest, Envelope, Kind, Record};
@@ -147,13 +148,13 @@ impl State {
         let name = fact("name").to_owned();
         match fact("act") {
             "pair" | "operator-add" => {
-                if let Some(key) = bytes32(fact("operator_key")) {
+                if let Some(key) = unhex_array(fact("operator_key")) {
                     let recipient = fact("recipient").to_owned();
                     self.operators.insert(name, Operator { key, recipient });
                 }
             }
             "agent-add" => {
-                let token = bytes32(fact("token"));
+                let token = unhex_array(fact("token"));
                 if let (Some(token), Ok(disk_uid), Some(call)) =
                     (token, fact("uid").parse(), envelope.call)
                 {
@@ -166,7 +167,7 @@ impl State {
             }
             "agent-rotate" => {
                 if let (Some(agent), Some(token)) =
-                    (self.agents.get_mut(&name), bytes32(fact("token")))
+                    (self.agents.get_mut(&name), unhex_array(fact("token")))
                 {
                     agent.token = token;
                 }
@@ -220,7 +221,7 @@ impl State {
                 capability: fact("capability"),
                 effects: envelope.effects.clone(),
                 digest: fact("digest"),
-                input: bytes32(&fact("input_digest")).unwrap_or_default(),
+                input: unhex_array(&fact("input_digest")).unwrap_or_default(),
                 place: fact("place.input"),
                 decide_by_ms: number("decide_by_ms"),
                 run_within_ms: number("run_within_ms"),
@@ -299,35 +300,4 @@ impl State {
             }
         }
     }
-}
-
-/// Thirty-two bytes from 64 hexadecimal digits.
-pub(crate) fn bytes32(digits: &str) -> Option<[u8; 32]> {
-    let (high, low) = digits.split_at_checked(32)?;
-    let plain = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    if low.len() != 32 || !digits.bytes().all(plain) {
-        return None;
-    }
-    let half = |digits| u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes);
-    let mut bytes = [0; 32];
-    let (first, last) = bytes.split_at_mut(16);
-    first.copy_from_slice(&half(high)?);
-    last.copy_from_slice(&half(low)?);
-    Some(bytes)
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // writing into a String cannot fail
-        write!(text, "{byte:02x}").ok();
-        text
-    })
-}
-
-/// A call's number from 32 hexadecimal digits.
-pub(crate) fn call_id(digits: &str) -> Option<CallId> {
-    let number = u128::from_str_radix(digits, 16).ok()?;
-    (format!("{number:032x}") == digits).then(|| number.to_be_bytes())
 }

@@ -4,6 +4,7 @@
 use super::Performed;
 use capabilities::{Accepted, Argument};
 use contract::base64;
+use contract::digits::hex;
 use contract::path::{CanonicalPath, WORKSPACE};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, mkdirat, openat, openat2,
@@ -72,7 +73,7 @@ pub(super) fn write(input: &Accepted, call: [u8; 16]) -> Performed {
         Some(Argument::Flag(true)) => base64::read(content).ok_or("bad_base64")?,
         _ => content.as_bytes().to_vec(),
     };
-    let beside = Place { above: place.above, name: format!(".{}.new", hex(call)) };
+    let beside = Place { above: place.above, name: format!(".{}.new", hex(&call)) };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut file = File::from(open(&beside, flags, Mode::from_raw_mode(0o644))?);
     let written = file
@@ -187,7 +188,7 @@ pub(super) fn delete(input: &Accepted, call: [u8; 16]) -> Performed {
         return Err("wrong_kind");
     }
     refuse_full_directory(&place)?;
-    let name = hex(call);
+    let name = hex(&call);
     let trash = directory(TRASH)?;
     renameat_with(&place.above, &place.name, &trash, &name, RenameFlags::NOREPLACE)
         .map_err(code)?;
@@ -200,7 +201,7 @@ pub(super) fn restore(input: &Accepted) -> Performed {
     let Some(Argument::Call(call)) = input.get("call") else { return Err("bad_input") };
     let trash = directory(TRASH)?;
     let flags = RenameFlags::NOREPLACE;
-    renameat_with(&trash, hex(*call), &place.above, &place.name, flags).map_err(code)?;
+    renameat_with(&trash, hex(call), &place.above, &place.name, flags).map_err(code)?;
     Ok(json!({}))
 }
 
@@ -307,10 +308,6 @@ fn text<'a>(input: &'a Accepted, parameter: &str) -> Result<&'a str, &'static st
         Some(Argument::Text(text)) => Ok(text),
         _ => Err("bad_input"),
     }
-}
-
-fn hex(call: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(call))
 }
 
 #[cfg(test)]

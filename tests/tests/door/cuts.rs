@@ -103,7 +103,7 @@ impl Box {
         let records = records.iter().filter_map(|bytes| Record::read(bytes).ok());
         let calls: BTreeSet<String> = records
             .filter_map(|record| record.envelope().call)
-            .map(|call| format!("{:032x}", u128::from_be_bytes(call)))
+            .map(|call| contract::digits::hex(&call))
             .collect();
         let missing: Vec<&String> = self.answered.difference(&calls).collect();
         ensure!(missing.is_empty(), "answered, and not in the ledger: {missing:?}");

@@ -101,7 +101,7 @@ fn ledger_holds(operated: &Operated, told: &[Reply]) -> Result<()> {
         let Ok(record) = Record::read(bytes) else { continue };
         let envelope = record.envelope();
         let Some(call) = envelope.call else { continue };
-        let call = format!("{:032x}", u128::from_be_bytes(call));
+        let call = contract::digits::hex(&call);
         let kind = match envelope.kind {
             Kind::Decision => "decision",
             Kind::Outcome | Kind::Recovery => "end",
