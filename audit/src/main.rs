@@ -12,6 +12,7 @@ use channel::{ChannelError, Service, Wish, wait};
 use contract::perform::{CallId, FromAudit, Outcome, Ticket, ToAudit};
 use ledger::Kind;
 use ledger::writer::{Draft, FromWriter, ToWriter};
+use linux::clock::boot_ms;
 use page::Signer;
 use peers::Peers;
 use std::collections::BTreeMap;
@@ -21,7 +22,6 @@ use std::process::ExitCode;
 use writer::{Content, Open, Writer, WriterError};
 
 const FOLDER: &str = "/ledger";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const ALIVE_MS: u64 = 1_000;
 /// Most frames of one peer that are taken into one group.
 const GROUP_FRAMES_MAX: usize = 512;
@@ -59,7 +59,8 @@ struct Audit {
 
 fn main() -> ExitCode {
     let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
-    let started = boot_id().and_then(|boot| {
+    let boot = linux::clock::boot_id().map_err(|error| format!("boot id: {error}"));
+    let started = boot.and_then(|boot| {
         let writer = Writer::open(Path::new(FOLDER), boot).map_err(|error| error.to_string())?;
         let signer = Signer::open(Path::new(FOLDER)).map_err(|error| error.to_string())?;
         Ok((writer, signer))
@@ -84,17 +85,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn boot_id() -> Result<[u8; 16], String> {
-    let text = std::fs::read_to_string(BOOT_ID).map_err(|error| format!("{BOOT_ID}: {error}"))?;
-    let digits = text.trim().replace('-', "");
-    let number = u128::from_str_radix(&digits, 16).map_err(|error| format!("boot id: {error}"))?;
-    Ok(number.to_be_bytes())
-}
-
-fn now_ms() -> u64 {
-    linux::clock::boot_us() / 1_000
-}
-
 impl Audit {
     fn run(&mut self) -> Result<(), Fatal> {
         self.service.ready()?;
@@ -102,7 +92,7 @@ impl Audit {
         self.signer.ask(self.peers.vault());
         self.tell_history()?;
         loop {
-            let now = now_ms();
+            let now = boot_ms();
             if now >= self.due_ms {
                 self.service.alive()?;
                 self.record_refused()?;

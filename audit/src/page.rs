@@ -10,9 +10,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use ledger::checkpoint::{self, Checkpoint};
 use ledger::writer::Filter;
 use ledger::{Record, frame};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use linux::file;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Longest page.
@@ -36,22 +35,15 @@ impl Signer {
     /// Reads the key, making it at the first start.
     pub(crate) fn open(folder: &Path) -> Result<Self, std::io::Error> {
         let path = folder.join("checkpoint-key");
-        let mut secret = [0; 32];
-        match File::open(&path) {
-            Ok(mut file) => file.read_exact(&mut secret)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let secret = match file::read(&path)? {
+            Some(secret) => secret.try_into().map_err(|_length| ErrorKind::InvalidData)?,
+            None => {
+                let mut secret = [0; 32];
                 rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
-                let new = folder.join("checkpoint-key.new");
-                std::fs::remove_file(&new).ok();
-                let mut file =
-                    File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-                file.write_all(&secret)?;
-                file.sync_all()?;
-                std::fs::rename(&new, &path)?;
-                File::open(folder)?.sync_all()?;
+                file::replace(&path, &secret)?;
+                secret
             }
-            Err(error) => return Err(error),
-        }
+        };
         Ok(Self { key: SigningKey::from_bytes(&secret), certified: None })
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use contract::cbor;
 use contract::digits::{hex, unhex};
+use contract::issue::P256_KEY;
 use contract::statement::{Act, CONTEXT, Statement};
 use ed25519_dalek::{Signature, VerifyingKey};
 use ledger::checkpoint::{self, Checkpoint, WRITER_CONTEXT};
@@ -288,7 +289,8 @@ fn check_checkpoint(checkpoint: &Checkpoint, pinned: Option<&str>) -> Result<()>
     let certificate = rustls::pki_types::CertificateDer::from(checkpoint.authority.as_slice());
     let parsed = rustls::server::ParsedCertificate::try_from(&certificate)?;
     let info = parsed.subject_public_key_info();
-    let point = info.as_ref().get(26..).context("the authority's key is no P-256 key")?;
+    let point = info.as_ref().strip_prefix(&P256_KEY[..]);
+    let point = point.context("the authority's key is no P-256 key")?;
     let text = [WRITER_CONTEXT, &checkpoint.key].concat();
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
         .verify(&text, &checkpoint.certified)

@@ -64,7 +64,7 @@ impl Console {
         );
         let mut due_ms = 0;
         loop {
-            let now = linux::clock::boot_us() / 1_000;
+            let now = linux::clock::boot_ms();
             if now >= due_ms {
                 self.service.alive()?;
                 due_ms = now + ALIVE_MS;

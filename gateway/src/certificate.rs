@@ -6,7 +6,7 @@ use crate::DoorError;
 use crate::watched::watch;
 use channel::{Channel, Mailbox};
 use contract::bytes::Bytes;
-use contract::issue::{ADDRESSES_MAX, FromCertifier, ToCertifier, VERSION};
+use contract::issue::{ADDRESSES_MAX, FromCertifier, P256_KEY, ToCertifier, VERSION};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::crypto::CryptoProvider;
@@ -19,11 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The beginning of a P-256 key's SubjectPublicKeyInfo (RFC 5480), up to the point.
-const P256: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
 /// A certificate is good for thirty days; long before that there is a new one.
 const RENEW: Duration = Duration::from_secs(24 * 3_600);
 /// How long a connection waits for a certificate that covers its address.
@@ -70,7 +65,7 @@ impl Certificates {
             .map_err(|_error| DoorError::Key("it cannot be made"))?;
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random)
             .map_err(|_error| DoorError::Key("it cannot be read"))?;
-        let public = [&P256[..], pair.public_key().as_ref()].concat();
+        let public = [&P256_KEY[..], pair.public_key().as_ref()].concat();
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
         let key = rustls::crypto::ring::sign::any_ecdsa_type(&der)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -26,7 +26,7 @@ pub(crate) fn boot_us() -> u64 {
 
 /// Milliseconds since the kernel's start.
 pub(crate) fn boot_ms() -> u64 {
-    boot_us() / 1_000
+    linux::clock::boot_ms()
 }
 
 impl Timeline {

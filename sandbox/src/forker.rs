@@ -13,6 +13,7 @@ use channel::performer::{Heard, Performer};
 use channel::tickets::Released;
 use channel::{ChannelError, Service, Wish, wait};
 use contract::perform::{Outcome, Refusal};
+use linux::clock::boot_ms;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json as _;
 use sha2 as _;
@@ -56,15 +57,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn now_ms() -> u64 {
-    linux::clock::boot_us() / 1_000
-}
-
 impl Forker {
     fn run(&mut self) -> Result<(), ChannelError> {
         self.service.ready()?;
         loop {
-            let now = now_ms();
+            let now = boot_ms();
             if now >= self.alive_due_ms {
                 self.service.alive()?;
                 self.alive_due_ms = now + ALIVE_MS;
@@ -111,7 +108,7 @@ impl Forker {
     }
 
     fn hear_audit(&mut self) {
-        match self.performer.hear_audit(now_ms()) {
+        match self.performer.hear_audit(boot_ms()) {
             Heard::Nothing => {}
             Heard::Perform(released) => {
                 let call = released.call();
@@ -147,7 +144,7 @@ impl Forker {
         }
         let taken: BTreeSet<u32> = self.cages.iter().map(|cage| cage.slot).collect();
         let slot = (0..CAGES_MAX).find(|slot| !taken.contains(slot)).ok_or(Refusal::Busy)?;
-        let cage = Cage::build(&spec, &fds, slot, now_ms(), &self.home).map_err(|error| {
+        let cage = Cage::build(&spec, &fds, slot, boot_ms(), &self.home).map_err(|error| {
             self.service.log(&format!("no cage: {error}")).ok();
             Refusal::NoCage
         })?;
@@ -158,7 +155,7 @@ impl Forker {
 
     /// Ends every cage that spoke, died, or is over its time.
     fn collect(&mut self) {
-        let now = now_ms();
+        let now = boot_ms();
         let cages = std::mem::take(&mut self.cages);
         for cage in cages {
             let code = match speaks_now(&cage) {

@@ -2,8 +2,9 @@
 //! module. It certifies the doors' short-lived keys for the box's own names and addresses, and the
 //! audit writer's signing key; it needs no operator.
 
-use crate::file;
+use contract::issue::P256_KEY;
 use ledger::checkpoint::WRITER_CONTEXT;
+use linux::file;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
@@ -16,11 +17,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use time::OffsetDateTime;
 
-/// The beginning of a P-256 key's SubjectPublicKeyInfo (RFC 5480), up to the point.
-const P256: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
-];
 const NAME: &str = "KruxOS box authority";
 /// Names under which a box can be reached besides its addresses.
 const HOSTS: [&str; 3] = ["box.kruxos.internal", "kruxos.local", "localhost"];
@@ -107,7 +103,8 @@ impl Authority {
         addresses: &[IpAddr],
         now_s: i64,
     ) -> Result<Vec<u8>, AuthorityError> {
-        let point = key.strip_prefix(&P256[..]).and_then(|point| <[u8; 65]>::try_from(point).ok());
+        let point =
+            key.strip_prefix(&P256_KEY[..]).and_then(|point| <[u8; 65]>::try_from(point).ok());
         let point = point.filter(|point| point.first() == Some(&4));
         let point = Point(point.ok_or(AuthorityError::NotP256)?);
         let (pair, params) = (pair(&self.pkcs8)?, params());

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod authority;
-mod file;
 mod secrets;
 
 use authority::Authority;
@@ -13,6 +12,7 @@ use channel::{ChannelError, Mailbox, Service, Wish, wait};
 use contract::bytes::Bytes;
 use contract::issue::{ADDRESSES_MAX, FromCertifier, ToCertifier, VERSION};
 use contract::perform::Outcome;
+use linux::clock::boot_ms;
 use secrets::Secrets;
 use serde_json::json;
 use std::fs::File;
@@ -67,16 +67,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn now_ms() -> u64 {
-    linux::clock::boot_us() / 1_000
-}
-
 impl Vault {
     fn run(&mut self) -> Result<(), ChannelError> {
         self.service.ready()?;
         self.peers.iter_mut().for_each(|(name, peer)| introduce(&self.authority, name, peer));
         loop {
-            let now = now_ms();
+            let now = boot_ms();
             if now >= self.due_ms {
                 self.service.alive()?;
                 self.due_ms = now + ALIVE_MS;
@@ -95,7 +91,7 @@ impl Vault {
                 self.performer.hear_pdp();
             }
             if of(2) {
-                match self.performer.hear_audit(now_ms()) {
+                match self.performer.hear_audit(boot_ms()) {
                     Heard::Nothing => {}
                     Heard::Perform(released) => self.perform(released),
                     // each act is done before the next is heard: nothing is left to end
@@ -139,7 +135,7 @@ impl Vault {
         self.performer.started(spec.call);
         let done = channel::sealed::read(&input, INPUT_BYTES_MAX)
             .map_err(|error| ("bad_input", error.to_string()))
-            .and_then(|input| self.secrets.act(&spec.capability, &input, now_ms()));
+            .and_then(|input| self.secrets.act(&spec.capability, &input, boot_ms()));
         let (code, body) = match done {
             Ok(body) => ("ok", body),
             Err((code, message)) => {

@@ -2,9 +2,9 @@
 //! that opens them is itself an age file under the operator's passphrase, and in memory once unlocked.
 //! What is here is sealed, unlocked and listed; nothing lends a value yet.
 
-use crate::file;
 use age::secrecy::{ExposeSecret, SecretString};
 use contract::digits::{hex, unhex};
+use linux::file;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;

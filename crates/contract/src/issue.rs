@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 /// Version of the messages below; the first element of every frame.
 pub const VERSION: u16 = 1;
 
+/// The beginning of a P-256 key's SubjectPublicKeyInfo (RFC 5480), up to the point.
+pub const P256_KEY: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
 /// Most addresses in one certificate.
 pub const ADDRESSES_MAX: usize = 16;
 

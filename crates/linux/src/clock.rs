@@ -7,6 +7,22 @@ pub fn boot_us() -> u64 {
     microseconds(libc::CLOCK_BOOTTIME)
 }
 
+/// Milliseconds since boot, time asleep included.
+#[must_use]
+pub fn boot_ms() -> u64 {
+    boot_us() / 1_000
+}
+
+/// The number that the kernel gave this boot (random(4)).
+///
+/// # Errors
+/// When the file cannot be read, or holds another thing.
+pub fn boot_id() -> std::io::Result<[u8; 16]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let number = u128::from_str_radix(&text.trim().replace('-', ""), 16);
+    Ok(number.map_err(std::io::Error::other)?.to_be_bytes())
+}
+
 /// Microseconds since 1970 (`CLOCK_REALTIME`).
 #[must_use]
 pub fn wall_us() -> u64 {

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod confine;
 pub mod device_mapper;
 pub mod ext4;
+pub mod file;
 pub mod netfilter;
 pub mod netlink;
 pub mod packet;

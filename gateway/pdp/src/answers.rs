@@ -95,7 +95,7 @@ impl Pdp {
     pub(crate) fn approvals(&self) -> String {
         let pending = self.state.pending.iter().take(LIST_MAX);
         let list: Vec<Json> = pending.map(|(call, one)| Self::pending_json(call, one)).collect();
-        json!({ "approvals": list, "boot_ms": crate::now_ms() }).to_string()
+        json!({ "approvals": list, "boot_ms": linux::clock::boot_ms() }).to_string()
     }
 
     pub(crate) fn approval_show(&self, call: &str) -> Result<String, Refusal> {

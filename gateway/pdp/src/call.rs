@@ -5,7 +5,7 @@ use crate::limits;
 use crate::peers::{AUDIT, edge_of};
 use crate::refusal::{Refusal, say};
 use crate::state::Agent;
-use crate::{Pdp, Then, Waiting, now_ms};
+use crate::{Pdp, Then, Waiting};
 use capabilities::{Accepted, Declaration, Performer};
 use contract::bytes::Bytes;
 use contract::digits::hex;
@@ -14,6 +14,7 @@ use contract::effect::{Effect, Field, Value};
 use contract::perform::{AgentPlace, CallId, Limits, Spec};
 use ledger::writer::{Body, Draft, MESSAGES_VERSION, Release, ToWriter};
 use ledger::{Digest, Kind};
+use linux::clock::boot_ms;
 use policy::{Answer, Because, Call, Decision, Facts, Set};
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -52,13 +53,13 @@ impl Permit {
         let changes = spec.effects.iter().any(|effect| {
             !matches!(effect.kind, contract::effect::Kind::Observe | contract::effect::Kind::Read)
         });
-        let deadline_ms = now_ms() + BEGIN_MS;
+        let deadline_ms = boot_ms() + BEGIN_MS;
         Self { spec, performer, input, answer, changes, deferred: false, deadline_ms }
     }
 
     /// Nobody waits: the answer is kept, and the call may begin until `run_within_ms` from now.
     pub(crate) fn deferred(self, run_within_ms: u64) -> Self {
-        let deadline_ms = now_ms() + run_within_ms;
+        let deadline_ms = boot_ms() + run_within_ms;
         Self { deferred: true, changes: true, deadline_ms, ..self }
     }
 }
@@ -230,7 +231,7 @@ impl Pdp {
         }
         let digest =
             digest(call, asked.agent, &asked.declaration.id(), &asked.effects, &asked.digest);
-        let decide_by_ms = now_ms() + decide_s.saturating_mul(1_000);
+        let decide_by_ms = boot_ms() + decide_s.saturating_mul(1_000);
         let facts = [
             ("digest", digest.clone()),
             ("reason", reasons.join("; ")),

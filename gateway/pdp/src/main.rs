@@ -21,6 +21,7 @@ use contract::door::{self, FromDoor, Status, ToDoor};
 use contract::perform::CallId;
 use ledger::writer::{FromWriter, MESSAGES_VERSION, NotAppended};
 use ledger::{Kind, Record};
+use linux::clock::boot_ms;
 use pairing::Pairing;
 use peers::{AGENTS, AUDIT, BOOT, CERTIFIER, CONSOLE, OPERATORS, Peers};
 use refusal::{Refusal, say};
@@ -30,7 +31,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const ALIVE_MS: u64 = 1_000;
 /// Most messages of one peer in one turn.
 const TURN_MAX: usize = 64;
@@ -95,11 +95,12 @@ fn main() -> ExitCode {
     let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
     let peers = Peers::open(&mut service);
     let shipped = Shipped::read().and_then(|shipped| Ok((shipped.first()?, shipped)));
-    let (boot, (applied, shipped)) = match (boot_id(), shipped) {
-        (Some(boot), Ok(shipped)) => (boot, shipped),
-        (boot, shipped) => {
-            let error = shipped.err().map(|error| error.to_string()).unwrap_or_default();
-            service.log(&format!("boot id: {}; {error}", boot.is_some())).ok();
+    let boot = linux::clock::boot_id().map_err(|error| format!("boot id: {error}"));
+    let started = boot.and_then(|boot| Ok((boot, shipped.map_err(|error| error.to_string())?)));
+    let (boot, (applied, shipped)) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            service.log(&error).ok();
             return ExitCode::FAILURE;
         }
     };
@@ -131,20 +132,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn boot_id() -> Option<[u8; 16]> {
-    let digits = std::fs::read_to_string(BOOT_ID).ok()?.trim().replace('-', "");
-    Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
-}
-
-fn now_ms() -> u64 {
-    linux::clock::boot_us() / 1_000
-}
-
 impl Pdp {
     fn run(&mut self) -> Result<(), ChannelError> {
         let (mut due_ms, mut ready) = (0, false);
         loop {
-            let now = now_ms();
+            let now = boot_ms();
             if now >= due_ms {
                 if ready {
                     self.service.alive()?;

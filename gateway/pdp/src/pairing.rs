@@ -4,7 +4,7 @@
 use crate::call::{Asked, Permit, spec};
 use crate::peers::BOOT;
 use crate::refusal::{Refusal, say};
-use crate::{Pdp, Then, Waiting, now_ms};
+use crate::{Pdp, Then, Waiting};
 use contract::console::{FromInit, VERSION};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
@@ -15,6 +15,7 @@ use contract::pairing::{
 use hmac::{Hmac, Mac};
 use ledger::Kind;
 use ledger::writer::Draft;
+use linux::clock::boot_ms;
 use policy::{Answer, Call, Facts};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -58,7 +59,7 @@ impl Pdp {
         let (Some(authority), Some(secret)) = (self.authority, random()) else {
             return vec!["no code: the box's authority is not there yet".to_owned()];
         };
-        self.pairing = Some(Pairing { secret, made_ms: now_ms(), tries: 0 });
+        self.pairing = Some(Pairing { secret, made_ms: boot_ms(), tries: 0 });
         let pin = authority.get(..PIN_BYTES).unwrap_or_default();
         let code = write_code(&[pin, &secret].concat());
         vec![
@@ -69,7 +70,7 @@ impl Pdp {
 
     /// A number for the next statement.
     pub(crate) fn challenge(&mut self, door: &str, number: u64) {
-        let now = now_ms();
+        let now = boot_ms();
         self.nonces.retain(|(_, until)| *until > now);
         let Some(nonce) = random() else {
             let refusal = Refusal::Unavailable;
@@ -86,7 +87,7 @@ impl Pdp {
 
     /// Whether a statement's number is out, which uses it up.
     pub(crate) fn take_nonce(&mut self, digits: &str) -> bool {
-        let now = now_ms();
+        let now = boot_ms();
         let Some(nonce) = unhex_array::<16>(digits) else { return false };
         let found = self.nonces.iter().position(|(known, until)| *known == nonce && *until > now);
         found.and_then(|index| self.nonces.remove(index)).is_some()
@@ -166,7 +167,7 @@ impl Pdp {
         {
             return Ok(secret.to_vec());
         }
-        let now = now_ms();
+        let now = boot_ms();
         let refused = |message: &str| Refusal::Signature { message: message.to_owned() };
         let Some(pairing) = &mut self.pairing else {
             return Err(refused("no pairing code is out; ask the console for one"));

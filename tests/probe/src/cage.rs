@@ -362,7 +362,7 @@ impl<'a> Stand<'a> {
         let message = (VERSION, &spec);
         self.pdp.send(&message, &[input.as_fd(), writer.as_fd()])?;
         let spec: [u8; 32] = Sha256::digest(cbor::encode(&message)?).into();
-        let deadline_ms = now_ms() + 10_000;
+        let deadline_ms = linux::clock::boot_ms() + 10_000;
         Ok((Ticket { call, sequence: 1, spec, deadline_ms, epoch: EPOCH }, File::from(reader)))
     }
 
@@ -441,8 +441,4 @@ fn facts(pid: &str) -> Vec<(String, bool, String)> {
     let io = std::fs::read_to_string("/sys/fs/cgroup/cages/slot-0/io.max").unwrap_or_default();
     facts.push(("io.max".to_owned(), io.contains("rbps=67108864 wbps=67108864"), io));
     facts
-}
-
-fn now_ms() -> u64 {
-    linux::clock::boot_us() / 1_000
 }

@@ -1,4 +1,4 @@
-//! Files of the vault: whole or not there, for the vault alone.
+//! Files that are whole or not there, for their owner alone (rename(2), fsync(2)).
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,7 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Writes a file so that it has the old content or the new, durable when this returns.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The file system's; what was there before is there still.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     std::fs::remove_file(&new).or_else(absent)?;
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
@@ -18,7 +21,10 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// The content, or `None` when there is no such file.
-pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// The file system's.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
