@@ -9,9 +9,10 @@ mod store;
 mod writer;
 
 use channel::{ChannelError, Service, Wish, wait};
+use contract::bytes::Bytes;
 use contract::perform::{CallId, FromAudit, Outcome, Ticket, ToAudit};
 use ledger::Kind;
-use ledger::writer::{Draft, FromWriter, ToWriter};
+use ledger::writer::{Body, Draft, FromWriter, Release, ToWriter};
 use linux::clock::boot_ms;
 use page::Signer;
 use peers::Peers;
@@ -90,7 +91,6 @@ impl Audit {
         self.service.ready()?;
         self.peers.greet_all();
         self.signer.ask(self.peers.vault());
-        self.tell_history()?;
         loop {
             let now = boot_ms();
             if now >= self.due_ms {
@@ -126,10 +126,7 @@ impl Audit {
         match self.service.wish()? {
             Wish::Stop => return Ok(true),
             Wish::NewEdge(name) => match self.service.edge(&name) {
-                Some(edge) if name == peers::PDP => {
-                    self.peers.replace_pdp(edge);
-                    self.tell_history()?;
-                }
+                Some(edge) if name == peers::PDP => self.peers.replace_pdp(edge),
                 Some(edge) if name == peers::VAULT => {
                     self.peers.replace_vault(edge);
                     self.signer.ask(self.peers.vault());
@@ -141,32 +138,19 @@ impl Audit {
         Ok(false)
     }
 
-    /// Everything so far, to a pdp that begins.
-    fn tell_history(&mut self) -> Result<(), Fatal> {
-        // what was appended and not told yet is part of it
-        self.finish()?;
-        let mut parts = Vec::new();
-        self.writer
-            .records
-            .each_segment(|content| {
-                let (frames, _) = ledger::frame::read_all(content);
-                let length = frames.iter().map(|f| f.len() + ledger::frame::HEADER_BYTES).sum();
-                parts.push(channel::sealed::holding(content.get(..length).unwrap_or_default()));
-                true
-            })
-            .map_err(WriterError::from)?;
-        let count = parts.len();
-        for (index, part) in parts.into_iter().enumerate() {
-            self.peers.tell_pdp(&FromWriter::History { last: index + 1 == count }, vec![part?]);
-        }
-        Ok(())
-    }
-
     fn hear_pdp(&mut self) -> Result<(), Fatal> {
         for _ in 0..GROUP_FRAMES_MAX {
             let Some((message, fds)) = self.peers.hear_pdp() else { break };
             match message {
-                ToWriter::Append { .. } => self.append(message, fds)?,
+                ToWriter::Append { draft, bodies, release, reserve } => {
+                    let mut fds = fds.into_iter();
+                    match contents(bodies, &mut fds) {
+                        Ok(contents) => {
+                            self.append(draft, contents, reserve, release, fds.next())?;
+                        }
+                        Err(_not_sealed) => self.peers.lose_pdp(),
+                    }
+                }
                 ToWriter::Fetch { number, place } => {
                     let found = self.writer.bodies.read(&place);
                     let body = found.as_ref().and_then(|content| content.get(16..));
@@ -179,29 +163,23 @@ impl Audit {
                     let page = page::page(&self.writer, &self.signer, from, &filter)
                         .map_err(WriterError::from)?;
                     let file = channel::sealed::holding(&page.bytes)?;
-                    self.after.push(After::Tell(
-                        FromWriter::Page { number, next: page.next },
-                        vec![file],
-                    ));
+                    let message = FromWriter::Page { number, next: page.next, last: page.last };
+                    self.after.push(After::Tell(message, vec![file]));
                 }
             }
         }
         Ok(())
     }
 
-    fn append(&mut self, message: ToWriter, fds: Vec<OwnedFd>) -> Result<(), Fatal> {
-        let ToWriter::Append { draft, bodies, release, reserve } = message else { return Ok(()) };
-        let mut fds = fds.into_iter();
-        let mut contents = Vec::new();
-        for (body, file) in bodies.into_iter().zip(fds.by_ref()) {
-            let Ok(bytes) = channel::sealed::read(&file, BODY_BYTES_MAX) else {
-                self.peers.lose_pdp();
-                return Ok(());
-            };
-            contents.push(Content { body, bytes });
-        }
+    fn append(
+        &mut self,
+        mut draft: Draft,
+        contents: Vec<Content>,
+        reserve: bool,
+        release: Option<Release>,
+        answer: Option<OwnedFd>,
+    ) -> Result<(), Fatal> {
         let call = draft.call;
-        let mut draft: Draft = draft;
         if let Some(release) = &release {
             draft.facts.insert("performer".to_owned(), release.performer.clone());
         }
@@ -215,19 +193,22 @@ impl Audit {
         };
         let sequence = self.writer.chain.next() - 1;
         self.flush = true;
-        self.after
-            .push(After::Tell(FromWriter::Appended(contract::bytes::Bytes(bytes)), Vec::new()));
-        if let (Some(release), Some(call)) = (release, call) {
-            let performer = release.performer.clone();
+        self.tell(bytes);
+        if let (Some(Release { performer, spec, deadline_ms, changes, .. }), Some(call)) =
+            (release, call)
+        {
             let epoch = self.peers.epoch(&performer);
-            let (changes, answer) = (release.changes, fds.next());
             let open = Open { performer: performer.clone(), epoch, changes, answer };
-            self.writer.release(call, &release, open);
-            let (spec, deadline_ms) = (release.spec, release.deadline_ms);
+            self.writer.open.insert(call, open);
             let ticket = Ticket { call, sequence, spec, deadline_ms, epoch };
             self.after.push(After::Ticket(performer, ticket));
         }
         Ok(())
+    }
+
+    /// Tells pdp of a record, with its group.
+    fn tell(&mut self, record: Vec<u8>) {
+        self.after.push(After::Tell(FromWriter::Appended(Bytes(record)), Vec::new()));
     }
 
     fn hear_performers(&mut self) -> Result<(), Fatal> {
@@ -247,8 +228,7 @@ impl Audit {
                 ToAudit::Settled { epoch } => {
                     for record in self.writer.settle(&performer, epoch)? {
                         self.flush = true;
-                        let message = FromWriter::Appended(contract::bytes::Bytes(record));
-                        self.after.push(After::Tell(message, Vec::new()));
+                        self.tell(record);
                     }
                 }
             }
@@ -265,18 +245,22 @@ impl Audit {
         }
         let Some((record, changes)) = self.writer.end(call, outcome)? else { return Ok(false) };
         self.flush |= changes;
-        let message = FromWriter::Appended(contract::bytes::Bytes(record));
-        self.after.push(After::Tell(message, Vec::new()));
+        self.tell(record);
         Ok(true)
     }
 
-    /// What performers refused without a call of ours: one record a reason and second.
+    /// What performers refused without a call of ours: one record a reason and second. Where there is
+    /// no room but the reserve, which is not for these, they are counted on.
     fn record_refused(&mut self) -> Result<(), Fatal> {
         for (reason, count) in std::mem::take(&mut self.refused) {
             let facts = [("reason", reason.as_str()), ("count", &count.to_string())];
-            let record = self.writer.append(Draft::new(Kind::Refused, &facts), Vec::new(), true)?;
-            let message = FromWriter::Appended(contract::bytes::Bytes(record));
-            self.after.push(After::Tell(message, Vec::new()));
+            match self.writer.append(Draft::new(Kind::Refused, &facts), Vec::new(), false) {
+                Ok(record) => self.tell(record),
+                Err(error) if error.refusal().is_some() => {
+                    *self.refused.entry(reason).or_default() += count;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
@@ -301,4 +285,16 @@ impl Audit {
         }
         Ok(())
     }
+}
+
+/// The bodies that come with a record.
+fn contents(
+    bodies: Vec<Body>,
+    files: &mut impl Iterator<Item = OwnedFd>,
+) -> Result<Vec<Content>, ChannelError> {
+    let read = |(body, file): (Body, OwnedFd)| {
+        let bytes = channel::sealed::read(&file, BODY_BYTES_MAX)?;
+        Ok(Content { body, bytes })
+    };
+    bodies.into_iter().zip(files).map(read).collect()
 }

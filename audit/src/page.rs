@@ -29,6 +29,7 @@ pub(crate) struct Signer {
 pub(crate) struct Page {
     pub(crate) bytes: Vec<u8>,
     pub(crate) next: u64,
+    pub(crate) last: bool,
 }
 
 impl Signer {
@@ -82,32 +83,28 @@ pub(crate) fn page(
     from: u64,
     filter: &Filter,
 ) -> Result<Page, StoreError> {
-    let (mut bytes, mut next, mut at, mut found) = (Vec::new(), from, 0_u64, 0_u64);
-    writer.records.each_segment(|content| {
-        for record in frame::read_all(content).0 {
-            if at >= from {
-                let full = bytes.len() + record.len() > PAGE_BYTES_MAX
-                    || found >= filter.records_max
-                    || at - from >= LOOKED_AT_MAX;
-                if full {
-                    return false;
-                }
-                if Record::read(record).is_ok_and(|record| filter.passes(record.envelope())) {
-                    frame::write(&mut bytes, record);
-                    found += 1;
-                }
-                next = at + 1;
-            }
-            at += 1;
+    let (mut bytes, mut next, mut found) = (Vec::new(), from, 0_u64);
+    writer.records.each_from(from, |record| {
+        let full = bytes.len() + record.len() > PAGE_BYTES_MAX
+            || found >= filter.records_max
+            || next - from >= LOOKED_AT_MAX;
+        if full {
+            return false;
         }
+        if Record::read(record).is_ok_and(|record| filter.passes(record.envelope())) {
+            frame::write(&mut bytes, &[record]);
+            found += 1;
+        }
+        next += 1;
         true
     })?;
+    let last = next >= writer.chain.next();
     if filter.checkpoint
-        && next == writer.chain.next()
+        && last
         && let Some(checkpoint) = signer.checkpoint(writer)
         && let Ok(encoded) = cbor::encode(&checkpoint)
     {
-        frame::write(&mut bytes, &encoded);
+        frame::write(&mut bytes, &[&encoded]);
     }
-    Ok(Page { bytes, next })
+    Ok(Page { bytes, next, last })
 }

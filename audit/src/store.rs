@@ -39,6 +39,9 @@ pub(crate) struct Segments {
     length: u64,
     /// What is not written yet, and where it belongs.
     waiting: Vec<u8>,
+    /// Of each segment its number and that of its first frame, counted over all of them.
+    starts: Vec<(u64, u64)>,
+    frames: u64,
 }
 
 impl Segments {
@@ -57,7 +60,7 @@ impl Segments {
             numbers.push(0);
         }
         let last = numbers.last().copied().unwrap_or(0);
-        let mut at = 0;
+        let (mut at, mut starts, mut count) = (0, Vec::new(), 0);
         for number in numbers.into_iter().filter(|number| whole || *number == last) {
             let path = path(folder, number);
             let content = std::fs::read(&path).map_err(|error| failed(&path, error))?;
@@ -66,6 +69,8 @@ impl Segments {
                 return Err(StoreError::Damaged(path.display().to_string()));
             }
             at = frames.iter().map(|content| frame::HEADER_BYTES + content.len()).sum();
+            starts.push((number, count));
+            count += u64::try_from(frames.len()).unwrap_or(u64::MAX);
             frames.into_iter().try_for_each(&mut each)?;
         }
         let path = path(folder, last);
@@ -80,6 +85,8 @@ impl Segments {
             at,
             length,
             waiting: Vec::new(),
+            starts,
+            frames: count,
         };
         segments.clear_end()?;
         Ok(segments)
@@ -101,17 +108,17 @@ impl Segments {
         fdatasync(&self.file).map_err(|errno| self.failed(errno.into()))
     }
 
-    /// Takes one frame's content, to be written by [`Segments::write`]; returns its place.
-    pub(crate) fn append(&mut self, content: &[u8], reserve: bool) -> Result<String, StoreError> {
-        let mut bytes = Vec::with_capacity(content.len() + frame::HEADER_BYTES);
-        frame::write(&mut bytes, content);
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    /// Takes one frame's content, in parts, to be written by [`Segments::write`]; returns its place.
+    pub(crate) fn append(&mut self, parts: &[&[u8]], reserve: bool) -> Result<String, StoreError> {
+        let content: usize = parts.iter().map(|part| part.len()).sum();
+        let length = u64::try_from(frame::HEADER_BYTES + content).unwrap_or(u64::MAX);
         let end = self.at + u64::try_from(self.waiting.len()).unwrap_or(0);
         if end.saturating_add(length) > self.length {
             self.next_segment(length, reserve)?;
         }
         let place = self.at + u64::try_from(self.waiting.len()).unwrap_or(0);
-        self.waiting.extend(bytes);
+        frame::write(&mut self.waiting, parts);
+        self.frames += 1;
         Ok(format!("{}:{place}", self.number))
     }
 
@@ -127,6 +134,7 @@ impl Segments {
         self.flush()?;
         let file = make(&self.folder, self.number + 1, length)?;
         (self.number, self.file, self.at, self.length) = (self.number + 1, file, 0, length);
+        self.starts.push((self.number, self.frames));
         Ok(())
     }
 
@@ -165,15 +173,19 @@ impl Segments {
         }
     }
 
-    /// The contents of every segment, one after another.
-    pub(crate) fn each_segment(
+    /// Every frame that is written, from number `from` on, until `each` says that it is enough.
+    pub(crate) fn each_from(
         &self,
+        from: u64,
         mut each: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        for number in numbers(&self.folder)? {
-            let path = path(&self.folder, number);
+        let before = self.starts.partition_point(|(_, first)| *first <= from).saturating_sub(1);
+        for (number, first) in self.starts.iter().skip(before) {
+            let path = path(&self.folder, *number);
             let failed = |error| StoreError::File(path.display().to_string(), error);
-            if !each(&std::fs::read(&path).map_err(failed)?) {
+            let content = std::fs::read(&path).map_err(failed)?;
+            let skip = usize::try_from(from.saturating_sub(*first)).unwrap_or(usize::MAX);
+            if !frame::read_all(&content).0.into_iter().skip(skip).all(&mut each) {
                 break;
             }
         }
@@ -234,8 +246,8 @@ mod tests {
     fn a_torn_end_is_cut_off_and_written_over() {
         let folder = folder("torn");
         let mut segments = Segments::open(&folder, true, |_| Ok(())).unwrap();
-        segments.append(b"one", false).unwrap();
-        let place = segments.append(b"two", false).unwrap();
+        segments.append(&[b"one"], false).unwrap();
+        let place = segments.append(&[b"t", b"wo"], false).unwrap();
         segments.write().unwrap();
         assert_eq!(segments.read(&place).unwrap(), b"two");
         // the second frame's checksum no longer fits, and something lies behind it
@@ -244,7 +256,7 @@ mod tests {
         drop(segments);
         assert_eq!(all(&folder), [b"one".to_vec()]);
         let mut segments = Segments::open(&folder, true, |_| Ok(())).unwrap();
-        segments.append(b"three", false).unwrap();
+        segments.append(&[b"three"], false).unwrap();
         segments.write().unwrap();
         drop(segments);
         assert_eq!(all(&folder), [b"one".to_vec(), b"three".to_vec()]);
@@ -256,10 +268,19 @@ mod tests {
         let folder = folder("roll");
         let mut segments = Segments::open(&folder, true, |_| Ok(())).unwrap();
         let big = vec![7; 6 << 20];
-        let places: Vec<String> = (0..5).map(|_| segments.append(&big, true).unwrap()).collect();
+        let places: Vec<String> = (0..5).map(|_| segments.append(&[&big], true).unwrap()).collect();
         segments.write().unwrap();
         assert!(places.last().unwrap().starts_with("2:"));
         assert!(places.iter().all(|place| segments.read(place).as_deref() == Some(&big[..])));
+        for from in 0..6 {
+            let mut seen = 0;
+            let count = |_: &[u8]| {
+                seen += 1;
+                true
+            };
+            segments.each_from(from, count).unwrap();
+            assert_eq!(seen, 5_u64.saturating_sub(from), "from {from}");
+        }
         assert_eq!(segments.read("9:0"), None);
         assert_eq!(segments.read("0:99999999999"), None);
         drop(segments);

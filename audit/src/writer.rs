@@ -2,8 +2,9 @@
 //! ended. It speaks to nobody; `main` does, with what [`Writer::settle`] hands out.
 
 use crate::store::{Segments, StoreError};
+use contract::digits::hex;
 use contract::perform::{CallId, Outcome};
-use ledger::writer::{Body, Draft, NotAppended, Release, place_fact};
+use ledger::writer::{Body, Draft, NotAppended, place_fact};
 use ledger::{Chain, Kind, Record, RecordError, SaltedDigest};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -52,9 +53,8 @@ pub(crate) struct Writer {
     pub(crate) open: BTreeMap<CallId, Open>,
     boot: [u8; 16],
     last_wall_us: u64,
-    /// Something is written and not durable.
+    /// Some record is not durable.
     dirty: bool,
-    bodies_dirty: bool,
 }
 
 /// A body with its name.
@@ -91,16 +91,7 @@ impl Writer {
             return Err(WriterError::Development);
         }
         let bodies = Segments::open(&folder.join("bodies"), false, |_| Ok(()))?;
-        let mut writer = Self {
-            chain,
-            records,
-            bodies,
-            open,
-            boot,
-            last_wall_us,
-            dirty: false,
-            bodies_dirty: false,
-        };
+        let mut writer = Self { chain, records, bodies, open, boot, last_wall_us, dirty: false };
         let kind = if last_boot == Some(boot) { Kind::Restart } else { Kind::Boot };
         let version = env!("CARGO_PKG_VERSION");
         let mut draft = Draft::new(kind, &[("service", "audit"), ("version", version)]);
@@ -126,13 +117,15 @@ impl Writer {
                 .map_err(WriterError::Random)?;
             digests.insert(body.name.clone(), SaltedDigest::of(&salt, &bytes));
             if body.needed || bytes.len() <= SMALL_BODY_BYTES_MAX {
-                let content = [&salt, &bytes[..]].concat();
-                let place = self.bodies.append(&content, reserve)?;
-                self.bodies_dirty |= body.needed;
+                let place = self.bodies.append(&[&salt, &bytes], reserve)?;
+                if body.needed {
+                    // before the record that names it is anywhere: a kernel writes as it likes
+                    self.bodies.write()?;
+                    self.bodies.flush()?;
+                }
                 draft.facts.insert(place_fact(&body.name), place);
             } else {
-                let salt = u128::from_be_bytes(salt);
-                draft.facts.insert(format!("salt.{}", body.name), format!("{salt:032x}"));
+                draft.facts.insert(format!("salt.{}", body.name), hex(&salt));
             }
         }
         // wall time never goes back in the ledger, whatever a clock says
@@ -142,16 +135,10 @@ impl Writer {
         let mut ahead = self.chain.clone();
         let appended = ahead.append(envelope)?;
         let bytes = appended.record().bytes().to_vec();
-        self.records.append(&bytes, reserve)?;
+        self.records.append(&[&bytes], reserve)?;
         self.chain = ahead;
         self.dirty = true;
         Ok(bytes)
-    }
-
-    /// Remembers that a recorded call was released.
-    pub(crate) fn release(&mut self, call: CallId, release: &Release, open: Open) {
-        debug_assert_eq!(release.performer, open.performer);
-        self.open.insert(call, open);
     }
 
     /// Records how a call ended. `None` for one that is not open: it was closed already.
@@ -198,16 +185,12 @@ impl Writer {
         Ok(records)
     }
 
-    /// Makes everything appended durable: bodies before the records that name them.
+    /// Makes every record appended durable.
     pub(crate) fn flush(&mut self) -> Result<(), WriterError> {
         self.write()?;
-        if self.bodies_dirty {
-            self.bodies.flush()?;
-        }
-        if self.dirty {
+        if std::mem::take(&mut self.dirty) {
             self.records.flush()?;
         }
-        (self.dirty, self.bodies_dirty) = (false, false);
         Ok(())
     }
 

@@ -169,17 +169,17 @@ pub enum Act {
     },
 }
 
-/// Acts that a service performs on a ticket: the name, the service, whether it only looks.
-pub const PERFORMED: &[(&str, &str, bool)] = &[
-    ("box.boot", "init", true),
-    ("box.logs", "init", true),
-    ("box.services", "init", true),
-    ("box.restart-service", "init", false),
-    ("box.shutdown", "init", false),
-    ("box.reboot", "init", false),
-    ("vault.status", "vault", true),
-    ("vault.list", "vault", true),
-    ("vault.attempt", "vault", true),
-    ("vault.unlock", "vault", false),
-    ("vault.add", "vault", false),
+/// Acts that a service performs on a ticket: the name, the service.
+pub const PERFORMED: &[(&str, &str)] = &[
+    ("box.boot", "init"),
+    ("box.logs", "init"),
+    ("box.services", "init"),
+    ("box.restart-service", "init"),
+    ("box.shutdown", "init"),
+    ("box.reboot", "init"),
+    ("vault.status", "vault"),
+    ("vault.list", "vault"),
+    ("vault.attempt", "vault"),
+    ("vault.unlock", "vault"),
+    ("vault.add", "vault"),
 ];

@@ -5,12 +5,14 @@
 /// Bytes before each record.
 pub const HEADER_BYTES: usize = 8;
 
-/// Writes one frame.
-pub fn write(into: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    into.extend(length.to_le_bytes());
-    into.extend(crc32fast::hash(bytes).to_le_bytes());
-    into.extend(bytes);
+/// Writes one frame, its content given in parts.
+pub fn write(into: &mut Vec<u8>, parts: &[&[u8]]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut checksum = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| checksum.update(part));
+    into.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    into.extend(checksum.finalize().to_le_bytes());
+    parts.iter().for_each(|part| into.extend_from_slice(part));
 }
 
 /// What lies at the beginning of `bytes`.
@@ -77,7 +79,7 @@ mod tests {
             cut in 1_usize..48,
         ) {
             let mut bytes = Vec::new();
-            records.iter().for_each(|record| write(&mut bytes, record));
+            records.iter().for_each(|record| write(&mut bytes, &[record]));
             let (all, ended) = read_all(&bytes);
             prop_assert!(ended && all.len() == records.len());
             let last = HEADER_BYTES + records.last().map_or(0, Vec::len);
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     fn empty_room_ends_a_segment() {
         let mut bytes = Vec::new();
-        write(&mut bytes, b"one");
+        write(&mut bytes, &[b"one"]);
         bytes.extend([0; 64]);
         assert_eq!(read_all(&bytes), (vec![&b"one"[..]], true));
     }

@@ -106,7 +106,7 @@ pub enum ToWriter {
         /// Whether the record may use the reserve: operators' and recovery's.
         reserve: bool,
     },
-    /// The body at this place ([`Stored`]) as a sealed file.
+    /// The body at this place ([`place_fact`]) as a sealed file.
     Fetch {
         /// For the answer.
         number: u64,
@@ -128,11 +128,6 @@ pub enum ToWriter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromWriter {
-    /// A part of the ledger up to now, as a sealed file of frames.
-    History {
-        /// Whether it is the last part.
-        last: bool,
-    },
     /// This record is durable.
     Appended(Bytes),
     /// The record of this call cannot be kept, so nothing is released.
@@ -153,8 +148,10 @@ pub enum FromWriter {
     Page {
         /// Of the question.
         number: u64,
-        /// The record to go on from; the ledger's length when all was seen.
+        /// The record to go on from.
         next: u64,
+        /// Whether there is none yet: every later one is told when it is durable.
+        last: bool,
     },
 }
 
@@ -185,6 +182,12 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Every record.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { records_max: u64::MAX, ..Self::default() }
+    }
+
     /// Whether a record passes.
     #[must_use]
     pub fn passes(&self, envelope: &Envelope) -> bool {

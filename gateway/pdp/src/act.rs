@@ -1,10 +1,10 @@
 //! Operators' acts: the signature and the number of a statement are checked, then the act is answered
 //! from what is known, or recorded and performed on a ticket like a call.
 
-use crate::call::{Asked, Permit, lower, spec};
+use crate::call::{Allowed, Asked, Permit, lower, spec};
 use crate::refusal::{Refusal, say};
 use crate::state::Agent;
-use crate::{Pdp, Then, Waiting};
+use crate::{Pdp, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
@@ -65,7 +65,7 @@ impl Pdp {
             Ok(None) => {}
             Ok(Some(json)) => say(&mut self.peers, door, number, Status::Ok, &json),
             Err(refusal) => {
-                self.refused_inputs += 1;
+                self.count_refusal(&signed.source, refusal.code(), 1);
                 say(&mut self.peers, door, number, refusal.status(), &refusal.json());
             }
         }
@@ -198,9 +198,8 @@ impl Pdp {
         let call = call.map_or_else(|| self.random_call(), Ok)?;
         let draft = act_draft(call, act, stated.facts, facts);
         self.record(draft, Vec::new(), None)?;
-        let (door, number, agent) = (stated.door, stated.number, String::new());
         let then = Then::Say(Status::Ok, json!({ "call": hex(&call) }).to_string());
-        self.waiting.insert(call, Waiting { door, number, agent, then });
+        self.await_call(call, stated.door, stated.number, then);
         Ok(None)
     }
 
@@ -269,22 +268,31 @@ impl Pdp {
     ) -> Result<Option<String>, Refusal> {
         let disk_uid = self.known_agent(agent)?.disk_uid;
         let (declaration, effects, digest) = lower(capability, &input)?;
-        let set = self.shipped.of_operators().map_err(|_error| Refusal::Unavailable)?;
-        let call = Call { agent, capability: declaration.name, version: declaration.version };
-        let decision = policy::decide(&set, &call, &effects, &Facts::default());
         let call = self.random_call()?;
-        if decision.answer == Answer::Blocked {
-            return Err(Refusal::denied(call, &decision, false));
-        }
+        let (capability, version) = (declaration.name, declaration.version);
+        let allowed = self.allow_act(call, &Call { agent, capability, version }, &effects)?;
         let asked = Asked { agent, declaration, effects, digest };
         let facts = vec![("agent", agent.to_owned()), ("capability", declaration.id())];
         let mut draft = act_draft(call, "file", stated.facts, facts);
         draft.effects.clone_from(&asked.effects);
-        let permit = Permit::new(spec(call, &asked, agent, disk_uid), "forker", [input, answer]);
+        let permit =
+            Permit::new(allowed, spec(call, &asked, agent, disk_uid), "forker", [input, answer]);
         self.record(draft, Vec::new(), Some(permit))?;
-        let (door, number, agent) = (stated.door, stated.number, String::new());
-        self.waiting.insert(call, Waiting { door, number, agent, then: Then::End });
+        self.await_call(call, stated.door, stated.number, Then::End);
         Ok(None)
+    }
+
+    /// An operator's act under the system's limits: the signature is the yes that these may ask for.
+    fn allow_act(
+        &self,
+        call: CallId,
+        asked: &Call<'_>,
+        effects: &[Effect],
+    ) -> Result<Allowed, Refusal> {
+        let set = &self.shipped.operators;
+        let decision = policy::decide(set, asked, effects, &Facts::default());
+        Allowed::by(&decision, Answer::Approval)
+            .ok_or_else(|| Refusal::denied(call, &decision, false))
     }
 
     /// An act of another service.
@@ -296,8 +304,8 @@ impl Pdp {
         body: Option<&str>,
         answer: OwnedFd,
     ) -> Result<Option<String>, Refusal> {
-        let known = PERFORMED.iter().find(|(known, _, _)| *known == name);
-        let (name, performer, _) = known.ok_or_else(|| not_found(&format!("act `{name}`")))?;
+        let known = PERFORMED.iter().find(|(known, _)| *known == name);
+        let (name, performer) = known.ok_or_else(|| not_found(&format!("act `{name}`")))?;
         let input = match body {
             Some(digest) => self.body(&mut stated, digest)?,
             None => sealed(input.as_bytes())?,
@@ -321,15 +329,17 @@ impl Pdp {
         let effect = Effect::new(EffectKind::Setting, Form::Exact, [(Field::Name, name)]);
         let effects: Vec<Effect> = effect.into_iter().collect();
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        let asked = Call { agent: &stated.operator, capability: act, version: 1 };
+        let allowed = self.allow_act(call, &asked, &effects)?;
         let mut facts = facts;
         facts.push(("input_digest", hex(&digest)));
         let mut draft = act_draft(call, act, stated.facts, facts);
         draft.effects.clone_from(&effects);
         let (capability, limits) = (capability.to_owned(), LIMITS);
         let spec = Spec { call, capability, agent, effects, input: digest, limits };
-        self.record(draft, Vec::new(), Some(Permit::new(spec, performer, [input, answer])))?;
-        let (door, number, agent) = (stated.door, stated.number, String::new());
-        self.waiting.insert(call, Waiting { door, number, agent, then: Then::End });
+        let permit = Permit::new(allowed, spec, performer, [input, answer]);
+        self.record(draft, Vec::new(), Some(permit))?;
+        self.await_call(call, stated.door, stated.number, Then::End);
         Ok(None)
     }
 }

@@ -13,6 +13,8 @@ use contract::perform::CallId;
 use policy::{Call, Facts};
 use serde_json::{Value as Json, json};
 
+/// Most sources of refused requests that are counted apart in a second.
+const SOURCES_MAX: usize = 256;
 /// Most items of a list in one answer.
 const LIST_MAX: usize = 100;
 
@@ -40,7 +42,7 @@ impl Pdp {
             "stopped": self.state.stopped,
             "pending": self.state.pending.len(),
             "notices": self.state.notices.len(),
-            "refused_inputs": self.refused_inputs,
+            "refused": self.state.refused,
             "policy": policy,
             "services": { "audit": ready(AUDIT), "forker": ready(FORKER), "vault": ready(VAULT),
                 "init": ready(INIT), "operators": ready(OPERATORS) },
@@ -195,7 +197,7 @@ impl Pdp {
                 let next = "ask again";
                 (
                     Status::Pending,
-                    json!({ "call": hex(&call), "status": crate::answers::came(&came),
+                    json!({ "call": hex(&call), "status": self::came(&came),
                     "next": next })
                     .to_string(),
                 )
@@ -214,18 +216,25 @@ impl Pdp {
         say(&mut self.peers, door, number, status, &json);
     }
 
-    /// Refused inputs of the last second become one record.
-    pub(crate) fn count_refused(&mut self) {
-        self.refused_inputs += self.peers.take_cut_off();
-        let count = std::mem::take(&mut self.refused_inputs);
-        if count > 0 {
-            let facts = [
-                ("reason", "requests refused before they were calls"),
-                ("count", &count.to_string()),
-            ];
+    /// Counts requests that were refused before they were calls; of too many sources the rest are one.
+    pub(crate) fn count_refusal(&mut self, source: &str, reason: &str, count: u64) {
+        let known = (source.to_owned(), reason.to_owned());
+        let room = self.refused.len() < SOURCES_MAX || self.refused.contains_key(&known);
+        let key = if room { known } else { ("others".to_owned(), reason.to_owned()) };
+        *self.refused.entry(key).or_default() += count;
+    }
+
+    /// What was refused in the last second: one record a source and reason.
+    pub(crate) fn record_refused(&mut self) {
+        for name in self.peers.take_cut_off() {
+            self.count_refusal(&name, "frames", 1);
+        }
+        for ((source, reason), count) in std::mem::take(&mut self.refused) {
+            let facts =
+                [("source", source.as_str()), ("reason", &reason), ("count", &count.to_string())];
             let draft = ledger::writer::Draft::new(ledger::Kind::Refused, &facts);
             if self.record(draft, Vec::new(), None).is_err() {
-                self.refused_inputs = count;
+                self.count_refusal(&source, &reason, count);
             }
         }
     }

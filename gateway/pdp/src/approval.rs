@@ -2,11 +2,11 @@
 //! in force by then, performed at most once.
 
 use crate::act::{Stated, bad, not_found};
-use crate::call::{Asked, Permit, spec};
+use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, say};
 use crate::state::Pending;
-use crate::{Pdp, Question, Then, Waiting};
+use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::perform::CallId;
@@ -20,8 +20,8 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(crate) struct Yes {
     facts: Vec<(String, String)>,
-    door: &'static str,
-    number: u64,
+    pub(crate) door: &'static str,
+    pub(crate) number: u64,
 }
 
 fn draft(call: CallId, verdict: &str, facts: &[(String, String)]) -> Draft {
@@ -43,6 +43,16 @@ impl Pdp {
         }
     }
 
+    /// A call that waits, and whose end nobody is recording yet.
+    fn undecided(&self, call: &str) -> Result<(CallId, Pending), Refusal> {
+        let (id, pending) = self.pending(call)?;
+        if self.waiting.contains_key(&id) || self.closing.contains(&id) {
+            let message = "an answer to this is being recorded".to_owned();
+            return Err(Refusal::Conflict { message });
+        }
+        Ok((id, pending))
+    }
+
     /// Yes.
     pub(crate) fn accept(
         &mut self,
@@ -51,14 +61,13 @@ impl Pdp {
         digest: &str,
         reason: String,
     ) -> Result<Option<String>, Refusal> {
-        let (id, pending) = self.pending(call)?;
+        let (id, pending) = self.undecided(call)?;
         if digest != pending.digest {
             let message = "the digest is not that of what waits; look at it again".to_owned();
             return Err(Refusal::Conflict { message });
         }
-        if self.waiting.contains_key(&id) || pending.voted.contains(&stated.operator) {
-            let message = "an answer to this is being recorded, or yours was taken".to_owned();
-            return Err(Refusal::Conflict { message });
+        if pending.voted.contains(&stated.operator) {
+            return Err(Refusal::Conflict { message: "your answer was taken already".to_owned() });
         }
         let mut facts = stated.facts;
         facts.extend([("digest", digest.to_owned()), ("why", reason)].map(own));
@@ -96,8 +105,8 @@ impl Pdp {
 
     /// Decides again under the policy in force, then releases.
     fn go_on(&mut self, call: CallId, yes: &Yes, input: OwnedFd) -> Result<(), Refusal> {
-        let pending = self.state.pending.get(&call).cloned();
-        let pending = pending.ok_or_else(|| not_found("call of this number"))?;
+        // the input may have been fetched meanwhile, and somebody else was quicker
+        let (_, pending) = self.undecided(&hex(&call))?;
         let (declaration, effects, digest) = crate::call::lower(&pending.capability, &input)?;
         let agent = self.state.agents.get(&pending.agent).filter(|agent| !agent.revoked).cloned();
         let set = &self.applied.set;
@@ -105,7 +114,8 @@ impl Pdp {
         let asked_by = Call { agent: &pending.agent, capability, version };
         let decision = policy::decide(set, &asked_by, &effects, &Facts::default());
         let same = digest == pending.input && effects == pending.effects;
-        let (Some(agent), true) = (agent, same && decision.answer < Answer::Blocked) else {
+        let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
+        let (Some(agent), Some(allowed)) = (agent, allowed) else {
             self.record(draft(call, "stale", &yes.facts), Vec::new(), None)?;
             let json = json!({ "call": hex(&call), "verdict": "stale",
                 "message": "the policy or the agent is not what it was; nothing was done" });
@@ -115,7 +125,8 @@ impl Pdp {
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
-        let permit = Permit::new(spec, "forker", [input, answer]).deferred(pending.run_within_ms);
+        let permit = Permit::new(allowed, spec, "forker", [input, answer]);
+        let permit = permit.deferred(pending.run_within_ms);
         self.record(draft(call, "accept", &yes.facts), Vec::new(), Some(permit))?;
         let json = json!({ "call": hex(&call), "verdict": "accept" });
         self.wait_for(call, yes, json.to_string());
@@ -129,11 +140,7 @@ impl Pdp {
         call: &str,
         reason: String,
     ) -> Result<Option<String>, Refusal> {
-        let (id, _) = self.pending(call)?;
-        if self.waiting.contains_key(&id) {
-            let message = "an answer to this is being recorded".to_owned();
-            return Err(Refusal::Conflict { message });
-        }
+        let (id, _) = self.undecided(call)?;
         let mut facts = stated.facts;
         facts.push(own(("why", reason)));
         let yes = Yes { facts, door: stated.door, number: stated.number };
@@ -144,9 +151,7 @@ impl Pdp {
     }
 
     fn wait_for(&mut self, call: CallId, yes: &Yes, json: String) {
-        let (door, number, agent) = (yes.door, yes.number, String::new());
-        self.waiting
-            .insert(call, Waiting { door, number, agent, then: Then::Say(Status::Ok, json) });
+        self.await_call(call, yes.door, yes.number, Then::Say(Status::Ok, json));
     }
 
     /// Ends what nobody decided in time.
@@ -161,19 +166,18 @@ impl Pdp {
     }
 
     fn close(&mut self, over: impl Fn(&Pending) -> bool, verdict: &str) {
-        let pending = self.state.pending.iter().filter(|(_, pending)| over(pending));
-        let calls: Vec<CallId> = pending.map(|(call, _)| *call).collect();
-        for call in
-            calls.into_iter().filter(|call| !self.closing.contains(call)).collect::<Vec<_>>()
-        {
+        let pending = &self.state.pending;
+        self.closing.retain(|call| pending.contains_key(call));
+        let over = pending.iter().filter(|(call, pending)| {
+            over(pending) && !self.closing.contains(*call) && !self.waiting.contains_key(*call)
+        });
+        for call in over.map(|(call, _)| *call).collect::<Vec<CallId>>() {
             // the ledger says when; what cannot be recorded now is tried again in a second
             if self.record(draft(call, verdict, &[]), Vec::new(), None).is_ok() {
                 self.held.remove(&call);
                 self.closing.insert(call);
             }
         }
-        let pending = &self.state.pending;
-        self.closing.retain(|call| pending.contains_key(call));
     }
 }
 

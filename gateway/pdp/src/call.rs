@@ -34,7 +34,19 @@ const RUN_WITHIN_S: u64 = 300;
 const LIMITS: Limits =
     Limits { memory_bytes: 96 << 20, tasks: 8, cpu_us: 100_000, wall_ms: 30_000 };
 
-/// A decided call that may happen. Nothing else makes a [`Spec`].
+/// A decision that lets something happen. There is no other way to a [`Permit`].
+#[derive(Debug)]
+pub(crate) struct Allowed(());
+
+impl Allowed {
+    /// By a decision that is at most `most` restrictive: without a person `notify`, where a person
+    /// has said yes `approval`.
+    pub(crate) fn by(decision: &Decision, most: Answer) -> Option<Self> {
+        (decision.answer <= most).then_some(Self(()))
+    }
+}
+
+/// A decided call that may happen, on its way to a performer. Recording consumes it.
 #[derive(Debug)]
 pub(crate) struct Permit {
     spec: Spec,
@@ -48,7 +60,12 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// The way of a call that a policy or a person let through.
-    pub(crate) fn new(spec: Spec, performer: &'static str, fds: [OwnedFd; 2]) -> Self {
+    pub(crate) fn new(
+        _allowed: Allowed,
+        spec: Spec,
+        performer: &'static str,
+        fds: [OwnedFd; 2],
+    ) -> Self {
         let [input, answer] = fds;
         let changes = spec.effects.iter().any(|effect| {
             !matches!(effect.kind, contract::effect::Kind::Observe | contract::effect::Kind::Read)
@@ -94,8 +111,9 @@ impl Pdp {
     /// One call of an agent, up to its record.
     pub(crate) fn call(&mut self, waiting: (&'static str, u64), asked: CallFrame) {
         let (door, number) = waiting;
+        let source = asked.source.clone();
         if let Err(refusal) = self.try_call(door, number, asked) {
-            self.refused_inputs += 1;
+            self.count_refusal(&source, refusal.code(), 1);
             say(&mut self.peers, door, number, refusal.status(), &refusal.json());
         }
     }
@@ -119,14 +137,14 @@ impl Pdp {
         let (decision, counted) = self.decide(&asked_for, held);
         let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
         draft.facts.insert("counted".to_owned(), counted);
-        let then = |then| Waiting { door, number, agent: name.clone(), then };
+        let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
             Answer::Blocked => {
                 let why = if held { "held" } else { "denied" };
                 draft.facts.insert("reason".to_owned(), why.to_owned());
                 let refusal = Refusal::denied(call, &decision, held);
                 self.record(draft, vec![("input", false, asked.input)], None)?;
-                self.waiting.insert(call, then(Then::Say(refusal.status(), refusal.json())));
+                self.waiting.insert(call, waits(Then::Say(refusal.status(), refusal.json())));
             }
             Answer::Approval => {
                 let digest = self.ask_person(&mut draft, call, &asked_for, &decision);
@@ -135,7 +153,7 @@ impl Pdp {
                 let held = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
                 self.record(draft, vec![("input", true, asked.input)], None)?;
                 self.held.insert(call, held);
-                self.waiting.insert(call, then(Then::Say(Status::Pending, json.to_string())));
+                self.waiting.insert(call, waits(Then::Say(Status::Pending, json.to_string())));
             }
             Answer::Autonomous | Answer::Notify if declaration.performer == Performer::Pdp => {
                 let json = json!({ "name": name, "workspace": "/workspace",
@@ -143,14 +161,15 @@ impl Pdp {
                 draft.facts.insert("performed_by".to_owned(), "pdp".to_owned());
                 draft.facts.insert("code".to_owned(), "ok".to_owned());
                 self.record(draft, vec![("input", false, asked.input)], None)?;
-                self.waiting.insert(call, then(Then::Say(Status::Ok, json.to_string())));
+                self.waiting.insert(call, waits(Then::Say(Status::Ok, json.to_string())));
             }
             Answer::Autonomous | Answer::Notify => {
+                let allowed = Allowed::by(&decision, Answer::Notify).ok_or(Refusal::Unavailable)?;
                 let spec = spec(call, &asked_for, &name, agent.disk_uid);
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
-                let permit = Permit::new(spec, "forker", [asked.input, asked.answer]);
+                let permit = Permit::new(allowed, spec, "forker", [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
-                self.waiting.insert(call, then(Then::End));
+                self.waiting.insert(call, waits(Then::End));
             }
         }
         Ok(())
@@ -251,7 +270,8 @@ impl Pdp {
         bodies: Vec<(&str, bool, OwnedFd)>,
         permit: Option<Permit>,
     ) -> Result<(), Refusal> {
-        let reserve = draft.kind != Kind::Decision;
+        // what an operator does may use it; what an agent or a stranger can cause may not
+        let reserve = matches!(draft.kind, Kind::Act | Kind::Approval | Kind::Policy);
         let (mut named, mut fds) = (Vec::new(), Vec::new());
         for (name, needed, file) in bodies {
             named.push(Body { name: name.to_owned(), needed });
@@ -284,6 +304,11 @@ impl Pdp {
         } else {
             Err(Refusal::Unavailable)
         }
+    }
+
+    /// Somebody at a door waits for what becomes of a call that is no agent's request.
+    pub(crate) fn await_call(&mut self, call: CallId, door: &'static str, number: u64, then: Then) {
+        self.waiting.insert(call, Waiting { door, number, agent: String::new(), then });
     }
 
     /// A number for a new call.

@@ -3,7 +3,7 @@
 use crate::act::{Stated, bad};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, say};
-use crate::{Pdp, Question, Then, Waiting};
+use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
 use ledger::Kind;
@@ -33,26 +33,33 @@ impl Pdp {
         self.peers.post(AUDIT, &(MESSAGES_VERSION, ToWriter::Fetch { number, place }), Vec::new());
     }
 
-    /// An answer of audit.
-    pub(crate) fn answered(&mut self, question: Question, file: Option<OwnedFd>, next: u64) {
-        match question {
-            Question::Policy => self.take_policy(file),
-            Question::Input(call, yes) => self.input_is_here(call, &yes, file),
-            Question::File { door, number, media_type } => match file {
-                Some(file) => {
-                    let media_type = if media_type == FRAMES {
-                        format!("{FRAMES}; next={next}; length={}", self.state.length)
-                    } else {
-                        media_type.to_owned()
-                    };
-                    let message = ToDoor::File { number, media_type };
-                    self.peers.post(door, &(door::VERSION, message), vec![file]);
-                }
-                None => {
-                    let refusal = crate::act::not_found("such body; it was erased");
-                    say(&mut self.peers, door, number, refusal.status(), &refusal.json());
-                }
-            },
+    /// An answer of audit: a file if there is one and, of a page, where to go on and whether it is the
+    /// last.
+    pub(crate) fn answered(
+        &mut self,
+        number: u64,
+        file: Option<OwnedFd>,
+        page: Option<(u64, bool)>,
+    ) {
+        let Some(question) = self.questions.remove(&number) else { return };
+        match (question, file) {
+            (Question::History, file) => self.fold(file, page.is_some_and(|(_, last)| last)),
+            (Question::Policy, file) => self.take_policy(file),
+            (Question::Input(call, yes), file) => self.input_is_here(call, &yes, file),
+            (Question::File { door, number, media_type }, Some(file)) => {
+                let media_type = match page {
+                    Some((next, _)) => {
+                        format!("{media_type}; next={next}; length={}", self.state.length)
+                    }
+                    None => media_type.to_owned(),
+                };
+                let message = ToDoor::File { number, media_type };
+                self.peers.post(door, &(door::VERSION, message), vec![file]);
+            }
+            (Question::File { door, number, .. }, None) => {
+                let refusal = crate::act::not_found("such body; it was erased");
+                say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+            }
         }
     }
 
@@ -90,9 +97,7 @@ impl Pdp {
         self.record(draft, vec![("text", true, body)], None)?;
         let json = json!({ "call": hex(&call), "version": version,
             "digest": applied.digest.to_string() });
-        let (door, number, agent) = (stated.door, stated.number, String::new());
-        let then = Then::Say(Status::Ok, json.to_string());
-        self.waiting.insert(call, Waiting { door, number, agent, then });
+        self.await_call(call, stated.door, stated.number, Then::Say(Status::Ok, json.to_string()));
         Ok(None)
     }
 
@@ -120,7 +125,7 @@ impl Pdp {
     }
 
     pub(crate) fn export(&mut self, stated: &Stated, from: u64) -> Result<Option<String>, Refusal> {
-        let filter = Filter { records_max: u64::MAX, checkpoint: true, ..Filter::default() };
+        let filter = Filter { checkpoint: true, ..Filter::all() };
         let page = |number| ToWriter::Page { number, from, filter };
         self.ask(stated.door, stated.number, FRAMES, page);
         Ok(None)

@@ -19,7 +19,7 @@ use call::CallFrame;
 use channel::{ChannelError, Service, Wish, wait};
 use contract::door::{self, FromDoor, Status, ToDoor};
 use contract::perform::CallId;
-use ledger::writer::{FromWriter, MESSAGES_VERSION, NotAppended};
+use ledger::writer::{Filter, FromWriter, MESSAGES_VERSION, NotAppended, ToWriter};
 use ledger::{Kind, Record};
 use linux::clock::boot_ms;
 use pairing::Pairing;
@@ -27,6 +27,7 @@ use peers::{AGENTS, AUDIT, BOOT, CERTIFIER, CONSOLE, OPERATORS, Peers};
 use refusal::{Refusal, say};
 use set::{Applied, Shipped};
 use state::State;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Then {
 enum Question {
     /// A door that gets the file.
     File { door: &'static str, number: u64, media_type: &'static str },
+    /// A part of the ledger's history.
+    History,
     /// The text of the policy in force.
     Policy,
     /// The input of a call that a person let through.
@@ -86,7 +89,8 @@ struct Pdp {
     authority: Option<[u8; 32]>,
     /// The whole history is folded.
     folded: bool,
-    refused_inputs: u64,
+    /// Requests refused before they were calls, by source and reason, since the last record of them.
+    refused: BTreeMap<(String, String), u64>,
     next_number: u64,
     boot: [u8; 16],
 }
@@ -119,7 +123,7 @@ fn main() -> ExitCode {
         first_operator: None,
         authority: None,
         folded: false,
-        refused_inputs: 0,
+        refused: BTreeMap::new(),
         next_number: 0,
         boot,
     };
@@ -135,6 +139,7 @@ fn main() -> ExitCode {
 impl Pdp {
     fn run(&mut self) -> Result<(), ChannelError> {
         let (mut due_ms, mut ready) = (0, false);
+        self.ask_history();
         loop {
             let now = boot_ms();
             if now >= due_ms {
@@ -142,7 +147,7 @@ impl Pdp {
                     self.service.alive()?;
                 }
                 self.expire(now);
-                self.count_refused();
+                self.record_refused();
                 due_ms = now + ALIVE_MS;
             }
             if !ready && self.folded && self.authority.is_some() {
@@ -161,6 +166,10 @@ impl Pdp {
             // audit first: what it says is what everything else is judged by
             self.hear_audit();
             self.hear_certifier();
+            if self.peers.was_cut_off(AUDIT) {
+                // no new edge comes to a pdp that goes on: init starts another one
+                return Err(ChannelError::Closed);
+            }
             if self.folded {
                 self.hear_door(AGENTS);
                 self.hear_door(OPERATORS);
@@ -190,26 +199,33 @@ impl Pdp {
         match name {
             AUDIT => {
                 // it tells everything anew, from the first record on
-                for (_, waiting) in std::mem::take(&mut self.waiting) {
-                    self.tell_interrupted(&waiting);
+                for (_, Waiting { door, number, .. }) in std::mem::take(&mut self.waiting) {
+                    self.tell_unavailable(door, number);
                 }
-                self.questions.clear();
+                for (_, question) in std::mem::take(&mut self.questions) {
+                    if let Question::File { door, number, .. } = question {
+                        self.tell_unavailable(door, number);
+                    } else if let Question::Input(_, yes) = question {
+                        self.tell_unavailable(yes.door, yes.number);
+                    }
+                }
                 self.state = State::new(self.boot);
                 self.folded = false;
+                self.ask_history();
             }
             AGENTS | OPERATORS => self.waiting.retain(|_, waiting| waiting.door != name),
             _ => {}
         }
     }
 
-    fn tell_interrupted(&mut self, waiting: &Waiting) {
+    fn tell_unavailable(&mut self, door: &str, number: u64) {
         let refusal = Refusal::Unavailable;
-        say(&mut self.peers, waiting.door, waiting.number, refusal.status(), &refusal.json());
+        say(&mut self.peers, door, number, refusal.status(), &refusal.json());
     }
 
     fn hear_audit(&mut self) {
         let count = |message: &FromWriter| match message {
-            FromWriter::History { .. } | FromWriter::Page { .. } => 1,
+            FromWriter::Page { .. } => 1,
             FromWriter::Fetched { found, .. } => usize::from(*found),
             FromWriter::Appended(_) | FromWriter::NotAppended { .. } => 0,
         };
@@ -219,20 +235,22 @@ impl Pdp {
             };
             let file = fds.into_iter().next();
             match message {
-                FromWriter::History { last } => self.fold(file, last),
                 FromWriter::Appended(bytes) => self.appended(&bytes.0),
                 FromWriter::NotAppended { call, why } => self.not_appended(call, why),
-                FromWriter::Fetched { number, .. } | FromWriter::Page { number, .. } => {
-                    let next = match message {
-                        FromWriter::Page { next, .. } => next,
-                        _ => 0,
-                    };
-                    if let Some(question) = self.questions.remove(&number) {
-                        self.answered(question, file, next);
-                    }
+                FromWriter::Page { number, next, last } => {
+                    self.answered(number, file, Some((next, last)));
                 }
+                FromWriter::Fetched { number, .. } => self.answered(number, file, None),
             }
         }
+    }
+
+    /// Asks for the ledger's history, from where it is folded so far.
+    fn ask_history(&mut self) {
+        let (number, from, filter) = (self.number(), self.state.length, Filter::all());
+        self.questions.insert(number, Question::History);
+        let message = ToWriter::Page { number, from, filter };
+        self.peers.post(AUDIT, &(MESSAGES_VERSION, message), Vec::new());
     }
 
     /// Takes a part of the ledger's history.
@@ -246,21 +264,27 @@ impl Pdp {
                     self.state.apply(&record);
                 }
                 // a history that is not one: nothing can be decided from it
-                Ok(_) | Err(_) => return self.peers.lose(AUDIT),
+                Ok(_) | Err(_) => return self.peers.cut_off(AUDIT),
             }
         }
         if last {
             self.folded = true;
             self.load_policy();
             self.end_earlier_questions();
+        } else {
+            self.ask_history();
         }
     }
 
     /// A record is durable: it counts, and who waited for it is told.
     fn appended(&mut self, bytes: &[u8]) {
-        let Ok(record) = Record::read(bytes) else { return self.peers.lose(AUDIT) };
-        if record.envelope().sequence < self.state.length {
-            return;
+        let Ok(record) = Record::read(bytes) else { return self.peers.cut_off(AUDIT) };
+        match record.envelope().sequence.cmp(&self.state.length) {
+            Ordering::Equal => {}
+            // it is in the history already, or will be in the next part of it
+            Ordering::Less => return,
+            Ordering::Greater if !self.folded => return,
+            Ordering::Greater => return self.peers.cut_off(AUDIT),
         }
         self.state.apply(&record);
         let envelope = record.envelope();
@@ -330,7 +354,9 @@ impl Pdp {
                         self.act((from, number), &signed, answer, fds.next());
                     }
                 }
-                (_, FromDoor::Refused { count, .. }) => self.refused_inputs += count,
+                (_, FromDoor::Refused { source, reason, count }) => {
+                    self.count_refusal(&source, &reason, count);
+                }
                 // a message that is not this door's: it is taken over or broken
                 _ => return self.peers.cut_off(from),
             }

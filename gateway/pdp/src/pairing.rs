@@ -1,10 +1,10 @@
 //! First contact: the pairing code of the console, the proof to the operator of META, and the numbers
 //! that make a statement new.
 
-use crate::call::{Asked, Permit, spec};
+use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::BOOT;
 use crate::refusal::{Refusal, say};
-use crate::{Pdp, Then, Waiting};
+use crate::{Pdp, Then};
 use contract::console::{FromInit, VERSION};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
@@ -156,7 +156,7 @@ impl Pdp {
         self.record(draft, Vec::new(), None)?;
         self.pairing = None;
         let then = Then::Say(Status::Ok, json!({ "mac": answer }).to_string());
-        self.waiting.insert(call, Waiting { door, number, agent: String::new(), then });
+        self.await_call(call, door, number, then);
         Ok(())
     }
 
@@ -202,13 +202,10 @@ impl Pdp {
         let answer = channel::sealed::empty().map_err(|_e| Refusal::Unavailable)?;
         let (declaration, effects, _) = crate::call::lower("system.time", &input)?;
         let digest = Sha256::digest(b"{}").into();
-        let set = self.shipped.of_operators().map_err(|_e| Refusal::Unavailable)?;
         let (capability, version) = (declaration.name, declaration.version);
         let call = Call { agent: PRINCIPAL, capability, version };
-        let decision = policy::decide(&set, &call, &effects, &Facts::default());
-        if decision.answer > Answer::Notify {
-            return Err(Refusal::NotThere);
-        }
+        let decision = policy::decide(&self.shipped.operators, &call, &effects, &Facts::default());
+        let allowed = Allowed::by(&decision, Answer::Notify).ok_or(Refusal::NotThere)?;
         let call = self.random_call()?;
         let asked = Asked { agent: PRINCIPAL, declaration, effects, digest };
         let facts =
@@ -217,9 +214,12 @@ impl Pdp {
         draft.call = Some(call);
         draft.effects.clone_from(&asked.effects);
         let spec = spec(call, &asked, PRINCIPAL, contract::uids::AGENTS);
-        self.record(draft, Vec::new(), Some(Permit::new(spec, "forker", [input, answer])))?;
-        let (door, number, agent) = (BOOT, 0, String::new());
-        self.waiting.insert(call, Waiting { door, number, agent, then: Then::Booted });
+        self.record(
+            draft,
+            Vec::new(),
+            Some(Permit::new(allowed, spec, "forker", [input, answer])),
+        )?;
+        self.await_call(call, BOOT, 0, Then::Booted);
         Ok(())
     }
 }

@@ -32,13 +32,13 @@ pub(crate) fn edge_of(performer: &str) -> &'static str {
 pub(crate) struct Peers {
     mailboxes: BTreeMap<&'static str, Mailbox>,
     /// Peers that were cut off for what they sent, since this was last taken.
-    cut_off: u64,
+    cut_off: Vec<String>,
 }
 
 impl Peers {
     pub(crate) fn open(service: &mut Service) -> Self {
         let edge = |name: &'static str| Some((name, Mailbox::new(service.edge(name)?)));
-        Self { mailboxes: ALL.into_iter().filter_map(edge).collect(), cut_off: 0 }
+        Self { mailboxes: ALL.into_iter().filter_map(edge).collect(), cut_off: Vec::new() }
     }
 
     /// A new peer behind an edge; the old one is gone.
@@ -48,20 +48,20 @@ impl Peers {
         Some(name)
     }
 
-    /// Ends the edge to a peer that is gone.
-    pub(crate) fn lose(&mut self, name: &str) {
-        self.mailboxes.remove(name);
-    }
-
     /// Ends the edge to a peer that sent what no peer of its kind sends.
     pub(crate) fn cut_off(&mut self, name: &str) {
         self.mailboxes.remove(name);
-        self.cut_off += 1;
+        self.cut_off.push(name.to_owned());
     }
 
-    /// How many were cut off since this was asked last.
-    pub(crate) fn take_cut_off(&mut self) -> u64 {
+    /// Who was cut off since this was asked last.
+    pub(crate) fn take_cut_off(&mut self) -> Vec<String> {
         std::mem::take(&mut self.cut_off)
+    }
+
+    /// Whether this peer was cut off since that was asked last.
+    pub(crate) fn was_cut_off(&self, name: &str) -> bool {
+        self.cut_off.iter().any(|known| known == name)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -31,6 +31,8 @@ pub(crate) struct Applied {
 pub(crate) struct Shipped {
     system: Layer,
     personal: String,
+    /// The system's limits alone: for operators' own acts and for the principal `boot`.
+    pub(crate) operators: Set,
 }
 
 impl Shipped {
@@ -38,7 +40,11 @@ impl Shipped {
     pub(crate) fn read() -> Result<Self, NotTaken> {
         let text =
             |path| std::fs::read_to_string(path).map_err(|error| NotTaken::File(path, error));
-        Ok(Self { system: policy::parse(&text(SYSTEM)?)?, personal: text(PERSONAL)? })
+        let system = policy::parse(&text(SYSTEM)?)?;
+        let otherwise = Some(Answer::Autonomous);
+        let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
+        let operators = Set::new(granting, vec![system.clone()])?;
+        Ok(Self { system, personal: text(PERSONAL)?, operators })
     }
 
     /// The set that a box begins with.
@@ -50,12 +56,5 @@ impl Shipped {
     pub(crate) fn apply(&self, text: &str) -> Result<Applied, NotTaken> {
         let set = Set::new(policy::parse(text)?, vec![self.system.clone()])?;
         Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
-    }
-
-    /// The set for operators' own acts and for the principal `boot`: the system's limits alone.
-    pub(crate) fn of_operators(&self) -> Result<Set, NotTaken> {
-        let otherwise = Some(Answer::Autonomous);
-        let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
-        Ok(Set::new(granting, vec![self.system.clone()])?)
     }
 }

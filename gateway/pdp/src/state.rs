@@ -101,6 +101,8 @@ pub(crate) struct State {
     pub(crate) calls: BTreeMap<CallId, Known>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) counters: Counters,
+    /// Requests that were refused before they were calls.
+    pub(crate) refused: u64,
     ended: VecDeque<CallId>,
     boot: [u8; 16],
 }
@@ -133,12 +135,15 @@ impl State {
             Kind::Decision => self.decision(envelope, now),
             Kind::Approval => self.approval(envelope),
             Kind::Outcome | Kind::Recovery => self.outcome(envelope),
+            Kind::Refused => {
+                let count = envelope.facts.get("count").and_then(|count| count.parse().ok());
+                self.refused = self.refused.saturating_add(count.unwrap_or(0));
+            }
             Kind::Boot
             | Kind::Started
             | Kind::SecretUse
             | Kind::Restart
             | Kind::ClockStep
-            | Kind::Refused
             | Kind::Export => {}
         }
     }
