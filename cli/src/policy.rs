@@ -35,31 +35,31 @@ pub(crate) enum Command {
     },
     /// Says what a box's agent would get, limits used up included.
     ExplainBox {
-        /// The calling agent's name.
-        #[arg(long)]
-        agent: String,
-        /// `category.verb`, or with `@version`.
-        #[arg(long)]
-        capability: String,
-        /// The input, a JSON object.
-        #[arg(long, default_value = "{}")]
-        input: String,
+        #[command(flatten)]
+        asked: AskedFor,
     },
     /// Says what a call would get, effect by effect, and which rules say so. The call is made up: no
     /// box is asked, and no limit counts as used up.
     Explain {
         #[command(flatten)]
         set: SetFiles,
-        /// The calling agent's name.
-        #[arg(long)]
-        agent: String,
-        /// `category.verb`, or with `@version`.
-        #[arg(long)]
-        capability: String,
-        /// The input, a JSON object.
-        #[arg(long, default_value = "{}")]
-        input: String,
+        #[command(flatten)]
+        asked: AskedFor,
     },
+}
+
+/// A call that is asked about.
+#[derive(Debug, Args)]
+pub(crate) struct AskedFor {
+    /// The calling agent's name.
+    #[arg(long)]
+    agent: String,
+    /// `category.verb`, or with `@version`.
+    #[arg(long)]
+    capability: String,
+    /// The input, a JSON object.
+    #[arg(long, default_value = "{}")]
+    input: String,
 }
 
 /// The layers that decide together.
@@ -83,7 +83,7 @@ impl Command {
 pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
     let answer = match command {
         Command::Show => desk.act(Act::PolicyShow)?,
-        Command::ExplainBox { agent, capability, input } => {
+        Command::ExplainBox { asked: AskedFor { agent, capability, input } } => {
             let (agent, capability) = (agent.clone(), capability.clone());
             desk.act(Act::PolicyExplain { agent, capability, input: input.clone() })?
         }
@@ -121,9 +121,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
     match command {
         Command::Check { files } => check(files, as_json),
         Command::Test { set, cases } => test(set, cases, as_json),
-        Command::Explain { set, agent, capability, input } => {
-            explain(&read_set(set)?, agent, capability, input, as_json)
-        }
+        Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
         Command::Show | Command::Apply { .. } | Command::ExplainBox { .. } => Ok(false),
     }
 }
@@ -175,7 +173,8 @@ fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {
 }
 
 /// True unless the call would be blocked.
-fn explain(set: &Set, agent: &str, name: &str, input: &str, as_json: bool) -> Result<bool> {
+fn explain(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
+    let AskedFor { agent, capability: name, input } = asked;
     let declaration = find(name)
         .with_context(|| format!("no capability `{name}`; `krux capability list` has them all"))?;
     let input: Json = serde_json::from_str(input).context("--input is no JSON")?;

@@ -75,6 +75,9 @@ fn run(words: &Words) -> Result<(), BootError> {
     if !rustix::process::geteuid().is_root() {
         return Err(BootError::new("start", "init-dev", "namespaces and users need root"));
     }
+    // krux started this; without it the services end in order
+    let signal = Some(rustix::process::Signal::TERM);
+    rustix::process::set_parent_process_death_signal(signal).during("prctl", "PR_SET_PDEATHSIG")?;
     let doors = dev_relay::listen(words.ports)?;
     let missing = dev_root::enter(&words.programs, &words.tree, &words.data)?;
     for ring in &missing {
