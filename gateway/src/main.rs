@@ -5,6 +5,7 @@
 
 mod agents;
 mod answer;
+mod body;
 mod certificate;
 mod mcp;
 mod operators;

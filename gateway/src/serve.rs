@@ -1,15 +1,17 @@
 //! Connections: TLS, then HTTP/1.1, each with its bounds.
 
+use crate::answer::refusal;
+use crate::body::Shared;
 use crate::certificate::Certificates;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use axum::response::IntoResponse;
-use http_body_util::Limited;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +25,18 @@ use tower_service::Service;
 const CONNECTIONS_MAX: usize = 256;
 /// Longest body of a request: the longest content, escaped.
 pub(crate) const BODY_BYTES_MAX: usize = 40 << 20;
+/// Longest body that any number of requests may have at once.
+const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
+/// Most longer bodies at once: they are held in memory before anyone knows who sends them.
+const LARGE_BODIES_MAX: usize = 2;
 const HEADERS_MAX: usize = 64;
 const HEAD_BYTES_MAX: usize = 48 << 10;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time for a request's head, and so for an idle connection.
 const HEAD: Duration = Duration::from_secs(75);
 const REQUEST: Duration = Duration::from_secs(150);
+/// Time for the rest of a body that nobody wanted.
+const REST: Duration = Duration::from_secs(10);
 
 /// Where a request came from, as text.
 #[derive(Debug, Clone)]
@@ -50,6 +58,7 @@ pub(crate) async fn serve(
     certificates: Certificates,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let large = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
     let acceptor = TlsAcceptor::from(config);
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -60,10 +69,11 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let (acceptor, app, certificates) = (acceptor.clone(), app.clone(), certificates.clone());
+        let (acceptor, certificates) = (acceptor.clone(), certificates.clone());
+        let asked = Asked { app: app.clone(), large: Arc::clone(&large) };
         tokio::spawn(async move {
             let _slot = slot;
-            connection(stream, peer.ip().to_canonical(), acceptor, app, certificates).await;
+            connection(stream, peer.ip().to_canonical(), acceptor, asked, certificates).await;
         });
     }
 }
@@ -72,7 +82,7 @@ async fn connection(
     stream: TcpStream,
     peer: IpAddr,
     acceptor: TlsAcceptor,
-    app: Router,
+    asked: Asked,
     certificates: Certificates,
 ) {
     // small answers go out at once; a socket that cannot do that serves all the same
@@ -83,18 +93,57 @@ async fn connection(
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Source(peer.to_string()));
-        let request = request.map(|body| Body::new(Limited::new(body, BODY_BYTES_MAX)));
-        let mut app = app.clone();
-        async move {
-            match timeout(REQUEST, app.call(request)).await {
-                Ok(answered) => answered,
-                Err(_elapsed) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
-            }
-        }
+        let asked = asked.clone();
+        async move { Ok::<_, Infallible>(asked.answer(request).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     http.max_headers(HEADERS_MAX).max_buf_size(HEAD_BYTES_MAX);
     // a connection that breaks is its client's affair
     http.serve_connection(TokioIo::new(stream), service).await.ok();
+}
+
+/// What answers requests, within their bounds.
+#[derive(Clone)]
+struct Asked {
+    app: Router,
+    large: Arc<Semaphore>,
+}
+
+impl Asked {
+    async fn answer(self, request: Request<Incoming>) -> Response {
+        let continues = request.headers().contains_key(header::EXPECT);
+        let (head, body) = request.into_parts();
+        let body = Shared::new(body, BODY_BYTES_MAX);
+        let answering = self.within(Request::from_parts(head, body.clone()));
+        let mut response = match timeout(REQUEST, answering).await {
+            Ok(response) => response,
+            Err(_elapsed) => {
+                let message = "the request did not arrive, or was not answered, in time";
+                let next = "look at what it changes before you send it again";
+                refusal(StatusCode::REQUEST_TIMEOUT, "timed_out", message, next).into_response()
+            }
+        };
+        // RFC 9112 section 9.6: a connection that closes says so. The rest of a body that nobody
+        // wanted is read, so that its sender sees the answer and not a reset; one who waits for a
+        // `100 Continue` gets the answer in its place.
+        if body.is_unread() && !continues {
+            timeout(REST, body.clone().read_out()).await.ok();
+        }
+        if body.is_unread() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// A long body waits until few others are held.
+    async fn within(mut self, request: Request<Shared>) -> Response {
+        let small = request.body().at_most().is_some_and(|bytes| bytes <= SMALL_BODY_BYTES_MAX);
+        let _large = match small {
+            true => None,
+            false => self.large.acquire().await.ok(),
+        };
+        let Ok(response) = self.app.call(request.map(Body::new)).await;
+        response
+    }
 }
