@@ -110,6 +110,7 @@ impl Audit {
                 return Ok(());
             }
             self.peers.push();
+            self.count_broken();
             if of(1) {
                 self.hear_pdp()?;
             }
@@ -142,6 +143,11 @@ impl Audit {
         for _ in 0..GROUP_FRAMES_MAX {
             let Some((message, fds)) = self.peers.hear_pdp() else { break };
             match message {
+                ToWriter::Append { draft, release, .. }
+                    if !self.writer.may_say(&draft, release.as_ref()) =>
+                {
+                    self.peers.lose_pdp();
+                }
                 ToWriter::Append { draft, bodies, release, reserve } => {
                     let mut fds = fds.into_iter();
                     match contents(bodies, &mut fds) {
@@ -181,7 +187,7 @@ impl Audit {
     ) -> Result<(), Fatal> {
         let call = draft.call;
         if let Some(release) = &release {
-            draft.facts.insert("performer".to_owned(), release.performer.clone());
+            draft.facts.insert(writer::PERFORMER.to_owned(), release.performer.clone());
         }
         let bytes = match self.writer.append(draft, contents, reserve) {
             Ok(bytes) => bytes,
@@ -199,7 +205,7 @@ impl Audit {
         {
             let epoch = self.peers.epoch(&performer);
             let open = Open { performer: performer.clone(), epoch, changes, answer };
-            self.writer.open.insert(call, open);
+            self.writer.release(call, open);
             let ticket = Ticket { call, sequence, spec, deadline_ms, epoch };
             self.after.push(After::Ticket(performer, ticket));
         }
@@ -247,6 +253,13 @@ impl Audit {
         self.flush |= changes;
         self.tell(record);
         Ok(true)
+    }
+
+    /// Peers whose channels ended for what they sent.
+    fn count_broken(&mut self) {
+        for name in self.peers.take_broken() {
+            *self.refused.entry(format!("{name} no such message")).or_default() += 1;
+        }
     }
 
     /// What performers refused without a call of ours: one record a reason and second. Where there is

@@ -25,6 +25,13 @@ pub(crate) struct Peers {
     pdp: Option<Mailbox>,
     vault: Option<Mailbox>,
     performers: Vec<Performer>,
+    /// Who was cut off for what it sent, since somebody asked.
+    broken: Vec<&'static str>,
+}
+
+/// Whether a channel ended by what came on it, and not because its other end is gone.
+fn is_broken<T>(taken: &Result<T, ChannelError>) -> bool {
+    !matches!(taken, Err(ChannelError::Closed))
 }
 
 impl Peers {
@@ -37,7 +44,7 @@ impl Peers {
             mailbox: mailbox(edge),
             epoch: 0,
         });
-        Self { pdp, vault, performers: performers.collect() }
+        Self { pdp, vault, performers: performers.collect(), broken: Vec::new() }
     }
 
     /// Begins an epoch with every performer.
@@ -49,8 +56,14 @@ impl Peers {
         self.pdp = Some(Mailbox::new(edge));
     }
 
+    /// Cuts pdp off for what it sent.
     pub(crate) fn lose_pdp(&mut self) {
         self.pdp = None;
+        self.broken.push("pdp");
+    }
+
+    pub(crate) fn take_broken(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.broken)
     }
 
     pub(crate) fn replace_vault(&mut self, edge: Channel) {
@@ -103,8 +116,9 @@ impl Peers {
         match taken {
             Ok(((MESSAGES_VERSION, message), fds)) => Some((message, fds)),
             Err(ChannelError::WouldBlock) => None,
-            Ok(_) | Err(_) => {
+            other => {
                 self.pdp = None;
+                self.broken.extend(is_broken(&other).then_some("pdp"));
                 None
             }
         }
@@ -120,7 +134,10 @@ impl Peers {
                         found.push((performer.name.to_owned(), message));
                     }
                     Err(ChannelError::WouldBlock) => break,
-                    Ok(_) | Err(_) => performer.mailbox = None,
+                    other => {
+                        performer.mailbox = None;
+                        self.broken.extend(is_broken(&other).then_some(performer.name));
+                    }
                 }
             }
         }
@@ -135,7 +152,10 @@ impl Peers {
             }
             Ok(((issue::VERSION, FromCertifier::Authority { .. }), _))
             | Err(ChannelError::WouldBlock) => {}
-            Ok(_) | Err(_) => self.vault = None,
+            other => {
+                self.vault = None;
+                self.broken.extend(is_broken(&other).then_some("vault"));
+            }
         }
     }
 

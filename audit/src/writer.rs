@@ -4,14 +4,19 @@
 use crate::store::{Segments, StoreError};
 use contract::digits::hex;
 use contract::perform::{CallId, Outcome};
-use ledger::writer::{Body, Draft, NotAppended, place_fact};
+use ledger::writer::{Body, Draft, NotAppended, Release, place_fact};
 use ledger::{Chain, Kind, Record, RecordError, SaltedDigest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Longest body that is stored though nobody will ask for it again.
 const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// How many released calls are remembered, so that none is released twice.
+const RELEASED_MAX: usize = 4_096;
+/// The fact that says who performs a call: audit's own.
+pub(crate) const PERFORMER: &str = "performer";
 
 /// What marks a ledger that was begun under `krux dev`.
 const DEVELOPMENT: &str = "development";
@@ -51,6 +56,7 @@ pub(crate) struct Writer {
     pub(crate) records: Segments,
     pub(crate) bodies: Segments,
     pub(crate) open: BTreeMap<CallId, Open>,
+    released: VecDeque<CallId>,
     boot: [u8; 16],
     last_wall_us: u64,
     /// Some record is not durable.
@@ -91,7 +97,8 @@ impl Writer {
             return Err(WriterError::Development);
         }
         let bodies = Segments::open(&folder.join("bodies"), false, |_| Ok(()))?;
-        let mut writer = Self { chain, records, bodies, open, boot, last_wall_us, dirty: false };
+        let (released, dirty) = (VecDeque::new(), false);
+        let mut writer = Self { chain, records, bodies, open, released, boot, last_wall_us, dirty };
         let kind = if last_boot == Some(boot) { Kind::Restart } else { Kind::Boot };
         let version = env!("CARGO_PKG_VERSION");
         let mut draft = Draft::new(kind, &[("service", "audit"), ("version", version)]);
@@ -141,6 +148,28 @@ impl Writer {
         Ok(bytes)
     }
 
+    /// Whether a draft is one that pdp makes: what was seen of a performer or of the machine it
+    /// cannot say, and no call is released twice.
+    pub(crate) fn may_say(&self, draft: &Draft, release: Option<&Release>) -> bool {
+        let its_own = matches!(
+            draft.kind,
+            Kind::Act | Kind::Approval | Kind::Decision | Kind::Policy | Kind::Refused
+        );
+        let new = |call| !self.open.contains_key(&call) && !self.released.contains(&call);
+        its_own
+            && !draft.facts.contains_key(PERFORMER)
+            && (release.is_none() || draft.call.is_some_and(new))
+    }
+
+    /// Notes that a call was released.
+    pub(crate) fn release(&mut self, call: CallId, open: Open) {
+        self.open.insert(call, open);
+        self.released.push_back(call);
+        if self.released.len() > RELEASED_MAX {
+            self.released.pop_front();
+        }
+    }
+
     /// Records how a call ended. `None` for one that is not open: it was closed already.
     pub(crate) fn end(
         &mut self,
@@ -161,9 +190,19 @@ impl Writer {
             channel::sealed::read(&file, 64 << 20).ok()
         });
         let body = Body { name: "result".to_owned(), needed: true };
+        // one that wrote nothing has no result: its code says how it ended
+        let answer = answer.filter(|bytes| !bytes.is_empty());
         let bodies = answer.map(|bytes| Content { body, bytes }).into_iter().collect();
-        // what has begun must be closed, so its end may use the reserve
-        Ok(Some((self.append(draft, bodies, true)?, open.changes)))
+        // what has begun must be closed, so its end may use the reserve, and goes without its result
+        // where even that has no room for it
+        let record = match self.append(draft.clone(), bodies, true) {
+            Err(error) if error.refusal().is_some() => {
+                draft.facts.insert("result".to_owned(), "no room".to_owned());
+                self.append(draft, Vec::new(), true)?
+            }
+            other => other?,
+        };
+        Ok(Some((record, open.changes)))
     }
 
     /// Closes what `performer` was to do before `epoch` and never said: it may have happened or not.
@@ -223,7 +262,7 @@ fn note_open(open: &mut BTreeMap<CallId, Open>, record: &Record) {
     match envelope.kind {
         Kind::Outcome | Kind::Recovery => drop(open.remove(&call)),
         _ => {
-            if let Some(performer) = envelope.facts.get("performer") {
+            if let Some(performer) = envelope.facts.get(PERFORMER) {
                 let performer = performer.clone();
                 open.insert(call, Open { performer, epoch: 0, changes: true, answer: None });
             }

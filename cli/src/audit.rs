@@ -5,17 +5,17 @@ use crate::keep::KnownBox;
 use crate::pair::key_digest;
 use crate::remote::Desk;
 use crate::render;
+use acts::Acts;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use contract::cbor;
-use contract::digits::{hex, unhex};
+use contract::digits::hex;
 use contract::issue::P256_KEY;
-use contract::statement::{Act, CONTEXT, Statement};
+use contract::statement::Act;
 use ed25519_dalek::{Signature, VerifyingKey};
 use ledger::checkpoint::{self, Checkpoint, WRITER_CONTEXT};
 use ledger::{Envelope, Record, frame};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -268,10 +268,10 @@ fn examine(content: &[u8], pinned: Option<&str>) -> Result<Shown> {
             verified.records
         );
     }
-    let statements = check_statements(&frames, pinned)?;
-    let development = frames.iter().filter_map(|bytes| Record::read(bytes).ok()).any(|record| {
-        record.envelope().facts.get("mode").is_some_and(|mode| mode == "development")
-    });
+    let records = frames.iter().map(|bytes| Record::read(bytes)).collect::<Result<Vec<_>, _>>()?;
+    let statements = check_acts(&records, pinned)?;
+    let mode = |record: &Record| record.envelope().facts.get("mode").cloned();
+    let development = records.iter().any(|record| mode(record).as_deref() == Some("development"));
     Ok(Shown {
         development,
         records: verified.records,
@@ -307,36 +307,12 @@ fn check_checkpoint(checkpoint: &Checkpoint, pinned: Option<&str>) -> Result<()>
         .context("the checkpoint's signature does not hold")
 }
 
-/// Checks every operator's signature against the keys that the ledger itself introduced.
-fn check_statements(frames: &[&[u8]], pinned: Option<&str>) -> Result<u64> {
-    let mut keys: BTreeMap<String, String> = BTreeMap::new();
-    let mut count = 0;
-    for bytes in frames {
-        let record = Record::read(bytes)?;
-        let (facts, at) = (&record.envelope().facts, record.envelope().sequence);
-        let fact = |name: &str| facts.get(name).map(String::as_str).unwrap_or_default();
-        if let Some(text) = facts.get("statement") {
-            let statement: Statement = serde_json::from_str(text)
-                .with_context(|| format!("record {at}: the statement cannot be read"))?;
-            let key = keys.get(&statement.operator);
-            let key = key.with_context(|| format!("record {at}: nobody signed in its operator"))?;
-            anyhow::ensure!(
-                pinned.is_none_or(|pinned| pinned == statement.of_box),
-                "record {at}: the statement is for another box"
-            );
-            let key = unhex(key).and_then(|key| <[u8; 32]>::try_from(key).ok()).unwrap_or_default();
-            let signature = Signature::from_slice(&unhex(fact("signature")).unwrap_or_default());
-            let text = [CONTEXT, text.as_bytes()].concat();
-            let holds = signature.is_ok_and(|signature| {
-                VerifyingKey::from_bytes(&key)
-                    .is_ok_and(|k| k.verify_strict(&text, &signature).is_ok())
-            });
-            anyhow::ensure!(holds, "record {at}: the operator's signature does not hold");
-            count += 1;
-        }
-        if matches!(fact("act"), "pair" | "operator-add") {
-            keys.insert(fact("name").to_owned(), fact("operator_key").to_owned());
-        }
+/// Checks every operator's act against the keys that the ledger itself introduced.
+fn check_acts(records: &[Record], pinned: Option<&str>) -> Result<u64> {
+    let mut acts = Acts::of_box(pinned);
+    for record in records {
+        let envelope = record.envelope();
+        acts.take(envelope).with_context(|| format!("record {}", envelope.sequence))?;
     }
-    Ok(count)
+    Ok(acts.checked())
 }

@@ -48,9 +48,13 @@ pub(crate) fn unauthenticated() -> Answer {
     )
 }
 
-async fn tools(State(pdp): State<Pdp>, headers: HeaderMap) -> Answer {
+async fn tools(
+    State(pdp): State<Pdp>,
+    Extension(Source(source)): Extension<Source>,
+    headers: HeaderMap,
+) -> Answer {
     let Some(token) = token(&headers) else { return unauthenticated() };
-    Answer::of(pdp.ask(|number| FromDoor::Tools { number, token }, Vec::new()).await)
+    Answer::of(pdp.ask(|number| FromDoor::Tools { number, token, source }, Vec::new()).await)
 }
 
 #[derive(Deserialize)]
@@ -105,18 +109,24 @@ pub(crate) async fn perform(
     ended(Some(&name), performed(pdp, message, |answer| vec![input, answer]).await)
 }
 
-async fn poll(State(pdp): State<Pdp>, headers: HeaderMap, Path(call): Path<String>) -> Answer {
+async fn poll(
+    State(pdp): State<Pdp>,
+    Extension(Source(source)): Extension<Source>,
+    headers: HeaderMap,
+    Path(call): Path<String>,
+) -> Answer {
     let Some(token) = token(&headers) else { return unauthenticated() };
-    poll_call(&pdp, token, &call).await
+    poll_call(&pdp, token, source, &call).await
 }
 
 /// What became of a call.
-pub(crate) async fn poll_call(pdp: &Pdp, token: Bytes, call: &str) -> Answer {
+pub(crate) async fn poll_call(pdp: &Pdp, token: Bytes, source: String, call: &str) -> Answer {
     let Some(call) = unhex_array(call) else {
         let message = "a call's number has 32 hexadecimal digits";
         return refusal(StatusCode::BAD_REQUEST, "bad_request", message, "copy it from the answer");
     };
-    match Answer::of(pdp.ask(|number| FromDoor::Poll { number, token, call }, Vec::new()).await) {
+    let message = |number| FromDoor::Poll { number, token, source, call };
+    match Answer::of(pdp.ask(message, Vec::new()).await) {
         // a kept answer is what the performer wrote
         Answer::File(_, bytes) => match serde_json::from_slice::<Json>(&bytes) {
             Ok(result) => {

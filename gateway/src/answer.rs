@@ -174,3 +174,24 @@ fn failed(capability: Option<&str>, call: &str, code: &str, body: Option<&Json>)
     let error = json!({ "code": code, "message": message, "next": next, "call": call });
     Answer::Json(StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": error, "call": call }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(answer: Answer) -> Option<String> {
+        let Answer::Json(_, json) = answer else { return None };
+        json.pointer("/error/code").and_then(Json::as_str).map(str::to_owned)
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_is_said_to_be_none() {
+        let done = |code: &str| Answered::Ended { call: [0; 16], code: code.to_owned() };
+        let bad = ended(None, Ok((done("ok"), b"x".to_vec())));
+        assert_eq!(code(bad).as_deref(), Some("bad_answer"));
+        let refused = ended(None, Ok((done("refused-busy"), Vec::new())));
+        assert_eq!(code(refused).as_deref(), Some("refused-busy"));
+        let unknown = ended(None, Ok((done("unknown"), Vec::new())));
+        assert_eq!(code(unknown).as_deref(), Some("unknown"));
+    }
+}

@@ -1,7 +1,7 @@
 //! The same calls over the Model Context Protocol (Streamable HTTP): stateless, answers as plain JSON.
 //! A tool's `_meta` says its risk class and the mildest answer that this agent can get.
 
-use crate::agents::{perform, poll_call, token};
+use crate::agents::{perform, poll_call, token, unauthenticated};
 use crate::answer::{Answer, refusal};
 use crate::pdp::Pdp;
 use crate::serve::{BODY_BYTES_MAX, Source};
@@ -52,8 +52,10 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<(Bytes, String), Error
     let parts = context.extensions.get::<Parts>();
     let token = parts.and_then(|parts| token(&parts.headers));
     let source = parts.and_then(|parts| parts.extensions.get::<Source>());
-    let missing = "a bearer token is missing: send `Authorization: Bearer TOKEN`";
-    let token = token.ok_or_else(|| ErrorData::invalid_request(missing, None))?;
+    let token = token.ok_or_else(|| match unauthenticated() {
+        Answer::Json(_, error) => refused(&error),
+        Answer::File(..) => ErrorData::internal_error("unexpected answer", None),
+    })?;
     Ok((token, source.map(|source| source.0.clone()).unwrap_or_default()))
 }
 
@@ -69,8 +71,9 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let (token, _) = caller(&context)?;
-        let asked = self.pdp.ask(|number| FromDoor::Tools { number, token }, Vec::new()).await;
+        let (token, source) = caller(&context)?;
+        let message = |number| FromDoor::Tools { number, token, source };
+        let asked = self.pdp.ask(message, Vec::new()).await;
         let tools = match Answer::of(asked) {
             Answer::Json(StatusCode::OK, json) => json,
             Answer::Json(_, error) => return Err(refused(&error)),
@@ -90,7 +93,7 @@ impl ServerHandler for Handler {
         let input = Json::Object(request.arguments.unwrap_or_default());
         let answer = if request.name == RESULT {
             let call = input.get("call").and_then(Json::as_str).unwrap_or_default().to_owned();
-            poll_call(&self.pdp, token, &call).await
+            poll_call(&self.pdp, token, source, &call).await
         } else {
             perform(&self.pdp, token, source, request.name.to_string(), &input).await
         };

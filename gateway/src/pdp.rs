@@ -174,3 +174,42 @@ pub(crate) async fn report_refused(pdp: Pdp) {
         mailbox.push().ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::SocketFlags;
+
+    /// A link whose other end nobody serves.
+    fn linked() -> (Pdp, Channel) {
+        let (ours, theirs) = Channel::pair(SocketFlags::NONBLOCK).unwrap();
+        let pdp = Pdp::new();
+        pdp.connect(Channel::new(ours)).unwrap();
+        (pdp, Channel::new(theirs))
+    }
+
+    async fn ask(pdp: Pdp) -> Option<NoAnswer> {
+        pdp.ask(|number| FromDoor::Challenge { number }, Vec::new()).await.err()
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_pdp_that_is_gone() {
+        assert_eq!(ask(Pdp::new()).await, Some(NoAnswer::NotThere));
+        let (pdp, theirs) = linked();
+        let asked = tokio::spawn(ask(pdp.clone()));
+        tokio::task::yield_now().await;
+        drop(theirs);
+        assert_eq!(asked.await.unwrap(), Some(NoAnswer::Interrupted));
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_bound_wait_at_once() {
+        let (pdp, _theirs) = linked();
+        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| tokio::spawn(ask(pdp.clone()))).collect();
+        while pdp.link().waiting.len() < WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ask(pdp).await, Some(NoAnswer::Busy));
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}

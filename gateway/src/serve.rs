@@ -1,6 +1,6 @@
 //! Connections: TLS, then HTTP/1.1, each with its bounds.
 
-use crate::answer::refusal;
+use crate::answer::{Answer, refusal};
 use crate::body::Shared;
 use crate::certificate::Certificates;
 use axum::Router;
@@ -124,6 +124,9 @@ impl Asked {
                 refusal(StatusCode::REQUEST_TIMEOUT, "timed_out", message, next).into_response()
             }
         };
+        if !is_typed(&response) {
+            response = untyped(response.status()).into_response();
+        }
         // RFC 9112 section 9.6: a connection that closes says so. The rest of a body that nobody
         // wanted is read, so that its sender sees the answer and not a reset; one who waits for a
         // `100 Continue` gets the answer in its place.
@@ -146,4 +149,37 @@ impl Asked {
         let Ok(response) = self.app.call(request.map(Body::new)).await;
         response
     }
+}
+
+/// Whether a refusal says what was expected; those of the libraries do not.
+fn is_typed(response: &Response) -> bool {
+    let status = response.status();
+    let json = HeaderValue::from_static("application/json");
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    !(status.is_client_error() || status.is_server_error()) || media_type == Some(&json)
+}
+
+/// Our words for a refusal of the HTTP or MCP library.
+fn untyped(status: StatusCode) -> Answer {
+    let (code, message, next) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("bad_method", "the path does not take this method", "see docs/surface.md")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ("too_long", "the body is longer than 40 MiB", "send it in parts")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::NOT_ACCEPTABLE => (
+            "bad_media_type",
+            "MCP is spoken in JSON",
+            "send `Content-Type: application/json` and `Accept: application/json, text/event-stream`",
+        ),
+        StatusCode::FORBIDDEN => {
+            ("bad_origin", "a page of a browser has nothing to say here", "use an MCP client")
+        }
+        status if status.is_client_error() => {
+            ("bad_request", "the request has not the form of its path", "see docs/surface.md")
+        }
+        _ => ("unavailable", "the door could not answer", "try again in a second"),
+    };
+    refusal(status, code, message, next)
 }

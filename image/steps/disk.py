@@ -84,6 +84,10 @@ def add_tests(binaries, tree, test):
     """What only a test image holds."""
     for (_, program), place in programs.TEST_PROGRAMS.items():
         copy(binaries / program, tree / place, 0o755)
+    if test in programs.FEATURED:
+        _, feature, featured = programs.FEATURED[test]
+        for program, place in featured.items():
+            copy(binaries / feature / program, tree / place, 0o755)
     for file in sorted((ROOT / "tests/images" / test).iterdir()):
         folder = {"edges.toml": "", "system.yaml": "policies/"}.get(file.name, "services/")
         copy(file, tree / "usr/lib/kruxos" / (folder + file.name))

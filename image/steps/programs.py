@@ -31,11 +31,17 @@ COMPILERS = {
 }
 # what a test image holds besides; every other file of it is the release image's
 TEST_PROGRAMS = {
+    ("probe", "forger"): "usr/lib/kruxos-test/forger",
     ("probe", "hostile"): "usr/lib/kruxos-test/hostile",
     ("probe", "inspector"): "usr/lib/kruxos-test/inspector",
     ("probe", "killer"): "usr/lib/kruxos-test/killer",
     ("probe", "planter"): "usr/lib/kruxos-test/planter",
     ("probe", "probe"): "usr/lib/kruxos-test/probe",
+}
+
+# what one test image holds besides: a package with a feature that nothing else is built with
+FEATURED = {
+    "cage": ("sandbox", "missing-rings", {"forker": "usr/lib/kruxos-test/forker"}),
 }
 
 
@@ -84,14 +90,28 @@ def build(arch, target_dir=None, test=None):
     # dependency anew for each checkout
     remap = [f"--remap-path-prefix={home}=/cargo"]
     config = f"target.{triple}.rustflags={remap!r}".replace("'", '"')
-    words = [cargo(), "build", "--release", "--locked", "--target", triple, "--config", config]
+    base = [cargo(), "build", "--release", "--locked", "--target", triple, "--config", config]
+    words = list(base)
     for package in sorted({package for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}}):
         words += ["--package", package]
     with stage(f"programs {arch}"):
         environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target),
                        "RUSTC_WORKSPACE_WRAPPER": WRAPPER}
         environment["PATH"] = f"{without_path(target)}:{environment['PATH']}"
-        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Refused("cargo build failed:\n" + done.stderr[-4000:])
-    return target / triple / "release"
+        folder = target / triple / "release"
+        if test in FEATURED:
+            package, feature, programs = FEATURED[test]
+            call(base + ["--package", package, "--features", feature], environment)
+            (folder / feature).mkdir(exist_ok=True)
+            for program in programs:
+                shutil.copyfile(folder / program, folder / feature / program)
+        # last, so that what stands in the folder is built without the feature
+        call(words, environment)
+    return folder
+
+
+def call(words, environment):
+    """Run cargo; its last words when it fails."""
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused("cargo build failed:\n" + done.stderr[-4000:])

@@ -3,6 +3,7 @@
 
 use crate::cut::{self, Access, View};
 use crate::filter;
+use crate::rings::{Ring, stands};
 use channel::{Channel, ChannelError};
 use contract::perform::{CallId, Done, Outcome, Spec, VERSION, Work};
 use linux::cage::{self, Child, Namespace};
@@ -24,8 +25,6 @@ const OUTSIDE_UID_BASE: u32 = 100_000;
 const CGROUPS: &str = "/sys/fs/cgroup/cages";
 const AGENTS: &str = "/data/agents";
 const WORKER: &str = "/usr/bin/worker";
-/// Every namespace of ring one.
-const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 /// Read and write rate of one cage on the disk.
 const IO_BYTES_PER_SECOND: u64 = 64 << 20;
 
@@ -68,7 +67,7 @@ impl Home {
 /// Ring one's namespaces of a process, as the kernel names them.
 fn namespace_names(process: &str) -> Vec<String> {
     let link = |name| std::fs::read_link(format!("/proc/{process}/ns/{name}"));
-    let links = NAMESPACES.iter().filter_map(|name| link(name).ok());
+    let links = cage::NAMESPACES.iter().filter_map(|(name, _)| link(name).ok());
     links.map(|link| link.to_string_lossy().into_owned()).collect()
 }
 
@@ -95,17 +94,16 @@ impl Cage {
     ) -> Result<Self, CageError> {
         let outside = OUTSIDE_UID_BASE + slot;
         let cgroup = make_cgroup(spec, slot)?;
-        let group = File::open(&cgroup).map_err(|e| CageError::File("open", cgroup.clone(), e))?;
-        let view = cut::view(&spec.capability);
-        let tree = mount_of(spec, view, outside)?;
-        let worker =
-            File::open(WORKER).map_err(|e| CageError::File("open", WORKER.to_owned(), e))?;
-        let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
-        let inside = move || become_worker(theirs, worker.into(), spec, view);
-        let report = |error: &CageError| {
-            std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
+        let begun = mount_of(spec, cut::view(&spec.capability), outside)
+            .and_then(|tree| Ok((tree, begin(spec, &cgroup)?)));
+        let (tree, (child, socket)) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                // nobody is in it: the slot's next call makes it anew
+                std::fs::remove_dir(&cgroup).ok();
+                return Err(error);
+            }
         };
-        let child = cage::spawn_in_namespaces(group.as_fd(), inside, report)?;
         let network = match Namespace::of(Some(child.pid), LinkNameSpaceType::Network) {
             Ok(network) => network,
             Err(error) => {
@@ -114,7 +112,6 @@ impl Cage {
             }
         };
         let deadline_ms = now_ms + spec.limits.wall_ms;
-        let socket = Channel::new(ours);
         let built = Self { call: spec.call, slot, deadline_ms, child, socket, cgroup, network };
         match built.finish(spec, fds, tree.as_ref(), outside, home) {
             Ok(()) => Ok(built),
@@ -135,11 +132,13 @@ impl Cage {
         home: &Home,
     ) -> Result<(), CageError> {
         let its = namespace_names(&self.child.pid.as_raw_nonzero().to_string());
-        if its.len() != NAMESPACES.len() || its.iter().any(|name| home.names.contains(name)) {
+        if its.len() != cage::NAMESPACES.len() || its.iter().any(|name| home.names.contains(name)) {
             return Err(CageError::SharedNamespace(its.join(" ")));
         }
         cage::map_ids(self.child.pid, INSIDE_UID, outside)?;
-        self.filter_network(home)?;
+        if stands(Ring::Nftables, &spec.agent.name) {
+            self.filter_network(home)?;
+        }
         self.step()?; // maps are there: the child makes its root
         self.socket.receive()?.open(|_: &u8| 0)?; // the root is there
         if let Some(tree) = tree {
@@ -229,6 +228,24 @@ impl Cage {
     }
 }
 
+/// Forks the first process of a cage into its cgroup and its namespaces; it waits for its maps.
+fn begin(spec: &Spec, cgroup: &str) -> Result<(Child, Channel), CageError> {
+    let open =
+        |path: &str| File::open(path).map_err(|e| CageError::File("open", path.to_owned(), e));
+    let (group, worker) = (open(cgroup)?, open(WORKER)?);
+    let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
+    let view = cut::view(&spec.capability);
+    let inside = move || become_worker(theirs, worker.into(), spec, view);
+    let report = |error: &CageError| {
+        std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
+    };
+    let namespaces = cage::NAMESPACES.iter();
+    let namespaces = namespaces.filter(|(name, _)| stands(Ring::Namespace(name), &spec.agent.name));
+    let namespaces = namespaces.map(|(_, flag)| flag).sum();
+    let child = cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report)?;
+    Ok((child, Channel::new(ours)))
+}
+
 /// Kills all of a cage, reaps its first process, and takes the cgroup away.
 fn take_down(cgroup: &str, child: &Child) {
     std::fs::write(format!("{cgroup}/cgroup.kill"), "1").ok();
@@ -263,6 +280,9 @@ fn make_cgroup(spec: &Spec, slot: u32) -> Result<String, CageError> {
     if !cfg!(feature = "development") {
         let rates = format!("rbps={IO_BYTES_PER_SECOND} wbps={IO_BYTES_PER_SECOND}");
         files.push(("io.max", format!("{} {rates}", data_disk()?)));
+    }
+    if !stands(Ring::Cgroup, &spec.agent.name) {
+        files.clear();
     }
     for (file, value) in files {
         let file = format!("{path}/{file}");
@@ -314,18 +334,21 @@ fn become_worker(
     let channel = Channel::new(socket);
     channel.receive()?.open(|_: &u8| 0)?; // maps are there
     confine::enter_user(INSIDE_UID)?;
-    own_root(view)?;
+    if stands(Ring::Root, &spec.agent.name) {
+        own_root(view)?;
+    }
     rustix::system::sethostname(b"cage").map_err(|e| KernelError::new("sethostname", "cage", e))?;
     channel.send(&0_u8, &[])?;
     channel.receive()?.open(|_: &u8| 0)?; // the files are there
     rustix::process::setsid().map_err(|errno| KernelError::new("setsid", "", errno))?;
     linux::signal::unblock_all()?;
     confine::limit(Resource::Core, 0)?;
-    confine::limit(Resource::Nofile, 32)?;
     confine::no_new_privileges()?;
     let wanted = |error: confine::LandlockError| CageError::Confine(error.to_string());
     let copy = worker.try_clone().map_err(|e| CageError::File("copy", WORKER.to_owned(), e))?;
-    confine::landlock(&reach(spec, view, copy)).map_err(wanted)?;
+    if stands(Ring::Landlock, &spec.agent.name) {
+        confine::landlock(&reach(spec, view, copy)).map_err(wanted)?;
+    }
     confine::drop_capabilities()?;
     let filter = filter::of_class(view != View::Nothing);
     let filter = filter.map_err(|error| CageError::Confine(error.to_string()))?;
@@ -338,7 +361,11 @@ fn become_worker(
     process::place(channel.into_socket(), 3)?;
     process::place(worker, 4)?;
     process::close_from(5)?;
-    filter.install().map_err(|error| CageError::Confine(error.to_string()))?;
+    // only now: those of the cages beside this one counted as long as they were open here
+    confine::limit(Resource::Nofile, 32)?;
+    if stands(Ring::Seccomp, &spec.agent.name) {
+        filter.install().map_err(|error| CageError::Confine(error.to_string()))?;
+    }
     Ok(process::execute_open(4, c"worker")?)
 }
 

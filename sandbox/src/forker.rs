@@ -6,6 +6,7 @@ mod cage;
 mod cut;
 mod filter;
 mod home;
+mod rings;
 
 use cage::{Cage, Home};
 use capabilities as _;

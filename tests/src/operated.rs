@@ -236,6 +236,15 @@ impl Client {
         Self::reply(request.send(body))
     }
 
+    /// A request whose body comes as slowly as `body` gives it.
+    #[must_use]
+    pub fn post_slowly(&self, path: &str, body: &mut dyn std::io::Read) -> Reply {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.config().timeout_global(None).build();
+        let request = request.header("authorization", &self.bearer);
+        Self::reply(request.send(ureq::SendBody::from_reader(body)))
+    }
+
     /// Asks for a path with the agent's token.
     #[must_use]
     pub fn get(&self, path: &str) -> Reply {

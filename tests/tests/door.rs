@@ -6,8 +6,12 @@
 mod approvals;
 #[path = "door/bad_input.rs"]
 mod bad_input;
+#[path = "door/codes.rs"]
+mod codes;
 #[path = "door/cuts.rs"]
 mod cuts;
+#[path = "door/forged.rs"]
+mod forged;
 #[path = "door/headless.rs"]
 mod headless;
 #[path = "door/hostile.rs"]

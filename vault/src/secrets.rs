@@ -217,6 +217,23 @@ mod tests {
         let sealed = hex(&age::encrypt(&other, b"x").unwrap());
         let input = json!({ "name": "other", "ciphertext": sealed }).to_string();
         assert_eq!(again.act("vault.add", input.as_bytes(), 5).unwrap_err().0, "bad_input");
+        let long = json!({ "name": "long", "ciphertext": "00".repeat(SECRET_BYTES_MAX + 1) });
+        let long = again.act("vault.add", long.to_string().as_bytes(), 6);
+        assert_eq!(long.unwrap_err().0, "too_large");
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(again.act("vault.list", b"{}", 7).unwrap_err().0, "failed");
+    }
+
+    #[test]
+    fn an_attempt_is_asked_for_first_and_grows_old() {
+        let folder = std::env::temp_dir().join(format!("vault-late-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut secrets = Secrets::open(folder.clone()).unwrap();
+        let unlock = br#"{"ciphertext":"00"}"#;
+        assert_eq!(secrets.act("vault.unlock", unlock, 0).unwrap_err().0, "no_attempt");
+        secrets.act("vault.attempt", b"{}", 0).unwrap();
+        assert_eq!(secrets.act("vault.unlock", unlock, ATTEMPT_MS_MAX + 1).unwrap_err().0, "late");
+        assert_eq!(secrets.act("vault.nosuch", b"{}", 0).unwrap_err().0, "unknown_act");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -32,6 +32,8 @@ pub enum FromDoor {
         number: u64,
         /// The agent's token.
         token: Bytes,
+        /// The client's address.
+        source: String,
     },
     /// An agent asks what became of a call of its own.
     Poll {
@@ -39,6 +41,8 @@ pub enum FromDoor {
         number: u64,
         /// The agent's token.
         token: Bytes,
+        /// The client's address.
+        source: String,
         /// The call.
         call: CallId,
     },

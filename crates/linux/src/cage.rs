@@ -9,14 +9,17 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWCGROUP;
-const NEW_TIME: u64 = 0x80;
+/// Every namespace of a cage: its name in `/proc/PID/ns`, its flag of clone3(2).
+pub const NAMESPACES: [(&str, u64); 8] = [
+    ("cgroup", 0x0200_0000),
+    ("ipc", 0x0800_0000),
+    ("mnt", 0x0002_0000),
+    ("net", 0x4000_0000),
+    ("pid", 0x2000_0000),
+    ("time", 0x80),
+    ("user", 0x1000_0000),
+    ("uts", 0x0400_0000),
+];
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 const PIDFD: u64 = 0x1000;
 
@@ -46,25 +49,27 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
-/// Forks a child into all eight namespaces and the cgroup behind `cgroup`; the child runs `inside`,
-/// which only ever returns to report why it failed.
+/// Forks a child into new namespaces, a sum of flags of [`NAMESPACES`], and into the cgroup behind
+/// `cgroup`, or that of its parent; the child runs `inside`, which only ever returns to report why it
+/// failed.
 ///
 /// # Errors
 /// The kernel's refusal, or `EINVAL` with a second thread, whose locks the child would inherit.
 pub fn spawn_in_namespaces<E: std::fmt::Display>(
-    cgroup: BorrowedFd<'_>,
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
     inside: impl FnOnce() -> Result<Infallible, E>,
     report: impl FnOnce(&E),
 ) -> Result<Child, KernelError> {
     let mut pidfd: i32 = -1;
     let mut arguments = CloneArguments {
-        flags: u64::from(NAMESPACES.cast_unsigned()) | NEW_TIME | INTO_CGROUP | PIDFD,
+        flags: namespaces | PIDFD | cgroup.map_or(0, |_| INTO_CGROUP),
         pidfd: u64::try_from((&raw mut pidfd).addr()).unwrap_or(0),
         exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
-        cgroup: u64::from(cgroup.as_raw_fd().cast_unsigned()),
+        cgroup: cgroup.map_or(0, |file| u64::from(file.as_raw_fd().cast_unsigned())),
         ..CloneArguments::default()
     };
-    let pid = clone3(&mut arguments, "cage")?;
+    let pid = clone3(&mut arguments)?;
     let Some(pid) = pid else {
         match inside() {
             Ok(never) => match never {},
@@ -80,7 +85,7 @@ pub fn spawn_in_namespaces<E: std::fmt::Display>(
 }
 
 /// Forks as `arguments` say; `None` in the child.
-fn clone3(arguments: &mut CloneArguments, what: &str) -> Result<Option<Pid>, KernelError> {
+fn clone3(arguments: &mut CloneArguments) -> Result<Option<Pid>, KernelError> {
     crate::process::require_one_thread()?;
     let size = size_of::<CloneArguments>();
     // SAFETY: 1. `arguments` is the kernel's structure, initialised, and outlives the call. 2. The one
@@ -89,7 +94,7 @@ fn clone3(arguments: &mut CloneArguments, what: &str) -> Result<Option<Pid>, Ker
     // thread (checked above), so the copy holds no foreign lock.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(arguments), size) };
     if pid < 0 {
-        return Err(KernelError::new("clone3", what, last_errno()));
+        return Err(KernelError::new("clone3", "", last_errno()));
     }
     Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
 }
@@ -161,18 +166,14 @@ pub fn idmapped(directory: &str, users: BorrowedFd<'_>) -> Result<OwnedFd, Kerne
 /// # Errors
 /// The kernel's refusal.
 pub fn id_map_namespace(inside: u32, outside: u32) -> Result<OwnedFd, KernelError> {
-    let mut arguments = CloneArguments {
-        flags: u64::from(libc::CLONE_NEWUSER.cast_unsigned()),
-        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
-        ..CloneArguments::default()
-    };
-    let pid = clone3(&mut arguments, "id map")?;
-    let Some(pid) = pid else {
-        // the child is only there so that its namespace can be opened; it waits to be killed
+    let user = NAMESPACES.iter().filter(|(name, _)| *name == "user").map(|(_, flag)| flag).sum();
+    // the child is only there so that its namespace can be opened; it waits to be killed
+    let wait = || -> Result<Infallible, Infallible> {
         loop {
             std::thread::park();
         }
     };
+    let pid = spawn_in_namespaces(user, None, wait, |_never| {})?.pid;
     let mapped = map_ids(pid, inside, outside);
     let namespace = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
     let file = File::open(&namespace);

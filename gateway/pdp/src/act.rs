@@ -10,8 +10,7 @@ use contract::door::Status;
 use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
 use contract::limits::AGENT_NAME_BYTES_MAX;
 use contract::perform::{AgentPlace, CallId, Limits, Spec};
-use contract::statement::{Act, CONTEXT, PERFORMED, STATEMENT_BYTES_MAX, Statement};
-use ed25519_dalek::{Signature, VerifyingKey};
+use contract::statement::{Act, PERFORMED, STATEMENT_BYTES_MAX, Statement};
 use ledger::Kind;
 use ledger::writer::Draft;
 use policy::{Answer, Call, Facts};
@@ -81,11 +80,7 @@ impl Pdp {
             .map_err(|error| Refusal::Bad { message: error.to_string() })?;
         let operator = self.state.operators.get(&statement.operator);
         let operator = operator.ok_or_else(|| no("no operator of this name is paired"))?;
-        let key = VerifyingKey::from_bytes(&operator.key).ok();
-        let signature = Signature::from_slice(&signed.signature).ok();
-        let text = [CONTEXT, signed.statement.as_bytes()].concat();
-        let holds = key.zip(signature).is_some_and(|(k, s)| k.verify_strict(&text, &s).is_ok());
-        if !holds {
+        if !acts::holds(&operator.key, &signed.statement, &signed.signature) {
             return Err(no("the signature is not this operator's"));
         }
         if Some(&statement.of_box) != self.authority.map(|digest| hex(&digest)).as_ref() {

@@ -158,11 +158,13 @@ impl Pdp {
     }
 
     /// What an agent can call, with the mildest answer that it can get.
-    pub(crate) fn tools(&mut self, door: &str, number: u64, token: &Bytes) {
-        let named = self.state.by_token(&sha256(token)).map(|(name, _)| name.clone());
-        let Some(name) = named else {
-            let refusal = Refusal::Unauthenticated;
-            return say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+    pub(crate) fn tools(&mut self, door: &str, number: u64, (token, source): (&Bytes, &str)) {
+        let name = match self.authenticate(token, source) {
+            Ok((name, _)) => name,
+            Err(refusal) => {
+                self.count_refusal(source, refusal.code(), 1);
+                return say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+            }
         };
         let tools: Vec<Json> = CATALOGUE
             .iter()
@@ -180,20 +182,30 @@ impl Pdp {
     }
 
     /// What became of an agent's own call.
-    pub(crate) fn poll(&mut self, door: &'static str, number: u64, token: &Bytes, call: CallId) {
-        let agent = self.state.by_token(&sha256(token)).map(|(name, _)| name.clone());
-        let known =
-            self.state.calls.get(&call).filter(|known| Some(&known.agent) == agent.as_ref());
-        let (status, json) = match (agent.is_some(), known.map(|known| known.came.clone())) {
-            (false, _) => (Status::Unauthenticated, Refusal::Unauthenticated.json()),
-            (true, None) => {
+    pub(crate) fn poll(
+        &mut self,
+        door: &'static str,
+        number: u64,
+        (token, source): (&Bytes, &str),
+        call: CallId,
+    ) {
+        let agent = match self.authenticate(token, source) {
+            Ok((agent, _)) => agent,
+            Err(refusal) => {
+                self.count_refusal(source, refusal.code(), 1);
+                return say(&mut self.peers, door, number, refusal.status(), &refusal.json());
+            }
+        };
+        let known = self.state.calls.get(&call).filter(|known| known.agent == agent);
+        let (status, json) = match known.map(|known| known.came.clone()) {
+            None => {
                 let refusal = crate::act::not_found("call of yours with this number");
                 (refusal.status(), refusal.json())
             }
-            (true, Some(Came::Ended(_, Some(place)))) => {
+            Some(Came::Ended(_, Some(place))) => {
                 return self.fetch_result(door, number, place);
             }
-            (true, Some(came @ (Came::Running | Came::Pending))) => {
+            Some(came @ (Came::Running | Came::Pending)) => {
                 let next = "ask again";
                 (
                     Status::Pending,
@@ -202,13 +214,13 @@ impl Pdp {
                     .to_string(),
                 )
             }
-            (true, Some(Came::Not(why))) => {
+            Some(Came::Not(why)) => {
                 let message = format!("not performed: {why}");
                 let error = json!({ "code": why, "message": message, "call": hex(&call),
                     "next": "do without it, or ask an operator" });
                 (Status::Denied, json!({ "error": error }).to_string())
             }
-            (true, Some(Came::Ended(code, None))) => (
+            Some(Came::Ended(code, None)) => (
                 Status::Ok,
                 json!({ "call": hex(&call), "status": "ended", "code": code }).to_string(),
             ),
@@ -238,11 +250,6 @@ impl Pdp {
             }
         }
     }
-}
-
-fn sha256(token: &Bytes) -> [u8; 32] {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(&token.0).into()
 }
 
 fn came(came: &Came) -> &str {

@@ -24,6 +24,8 @@ use std::os::fd::OwnedFd;
 const INPUT_BYTES_MAX: u64 = 100 << 20;
 /// Most calls of one agent under way or waiting for a person.
 const OPEN_MAX: usize = 64;
+/// Longest input of a call that waits which is held in memory as well as in the ledger.
+const HELD_INPUT_BYTES_MAX: i64 = 64 << 10;
 /// Time from a decision to its beginning.
 const BEGIN_MS: u64 = 5_000;
 /// How long a person has, and the call afterwards, when the rule does not say.
@@ -150,9 +152,13 @@ impl Pdp {
                 let digest = self.ask_person(&mut draft, call, &asked_for, &decision);
                 let json = json!({ "status": "pending", "call": hex(&call), "digest": digest,
                     "next": "an operator decides; ask again with the call's number" });
-                let held = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
+                // a long one lies in the ledger alone until somebody says yes
+                let small = rustix::fs::fstat(&asked.input)
+                    .is_ok_and(|stat| stat.st_size <= HELD_INPUT_BYTES_MAX);
+                let held = small.then(|| asked.input.try_clone()).transpose();
+                let held = held.map_err(|_error| Refusal::Unavailable)?;
                 self.record(draft, vec![("input", true, asked.input)], None)?;
-                self.held.insert(call, held);
+                self.held.extend(held.map(|input| (call, input)));
                 self.waiting.insert(call, waits(Then::Say(Status::Pending, json.to_string())));
             }
             Answer::Autonomous | Answer::Notify if declaration.performer == Performer::Pdp => {

@@ -261,7 +261,7 @@ impl Pdp {
         for bytes in ledger::frame::read_all(&content).0 {
             match Record::read(bytes) {
                 Ok(record) if record.envelope().sequence == self.state.length => {
-                    self.state.apply(&record);
+                    self.take(&record);
                 }
                 // a history that is not one: nothing can be decided from it
                 Ok(_) | Err(_) => return self.peers.cut_off(AUDIT),
@@ -276,6 +276,15 @@ impl Pdp {
         }
     }
 
+    /// Takes a record, and says which one does not count.
+    fn take(&mut self, record: &Record) {
+        if let Err(error) = self.state.apply(record) {
+            let number = record.envelope().sequence;
+            let line = format!("record {number} does not count: {error}; see `krux audit verify`");
+            self.service.log(&line).ok();
+        }
+    }
+
     /// A record is durable: it counts, and who waited for it is told.
     fn appended(&mut self, bytes: &[u8]) {
         let Ok(record) = Record::read(bytes) else { return self.peers.cut_off(AUDIT) };
@@ -286,7 +295,7 @@ impl Pdp {
             Ordering::Greater if !self.folded => return,
             Ordering::Greater => return self.peers.cut_off(AUDIT),
         }
-        self.state.apply(&record);
+        self.take(&record);
         let envelope = record.envelope();
         if envelope.kind == Kind::Policy {
             self.load_policy();
@@ -339,9 +348,11 @@ impl Pdp {
                         self.call((from, number), frame);
                     }
                 }
-                (AGENTS, FromDoor::Tools { number, token }) => self.tools(from, number, &token),
-                (AGENTS, FromDoor::Poll { number, token, call }) => {
-                    self.poll(from, number, &token, call);
+                (AGENTS, FromDoor::Tools { number, token, source }) => {
+                    self.tools(from, number, (&token, &source));
+                }
+                (AGENTS, FromDoor::Poll { number, token, source, call }) => {
+                    self.poll(from, number, (&token, &source), call);
                 }
                 (OPERATORS, FromDoor::Challenge { number }) => self.challenge(from, number),
                 (OPERATORS, FromDoor::Pair { number, request }) => {

@@ -3,6 +3,7 @@
 //! starts again knows what the one before knew.
 
 use crate::limits::Counters;
+use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::Effect;
 use contract::perform::CallId;
@@ -103,6 +104,7 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
+    acts: Acts,
     ended: VecDeque<CallId>,
     boot: [u8; 16],
 }
@@ -125,9 +127,12 @@ impl State {
     }
 
     /// Takes the next record.
-    pub(crate) fn apply(&mut self, record: &Record) {
+    ///
+    /// An act that no operator signed is passed over: whoever forged it into the ledger got nothing.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), ActError> {
         let envelope = record.envelope();
         self.length = envelope.sequence + 1;
+        self.acts.take(envelope)?;
         let now = envelope.boot == self.boot;
         match envelope.kind {
             Kind::Act => self.act(envelope),
@@ -146,6 +151,7 @@ impl State {
             | Kind::ClockStep
             | Kind::Export => {}
         }
+        Ok(())
     }
 
     fn act(&mut self, envelope: &Envelope) {
@@ -211,7 +217,7 @@ impl State {
         self.counters.count(&agent, &fact("counted"), at_us);
         let came = match fact("answer").as_str() {
             "approval" => Came::Pending,
-            "blocked" => Came::Not("denied".to_owned()),
+            "blocked" => Came::Not(fact("reason")),
             _ if !fact("performed_by").is_empty() => Came::Ended(fact("code"), None),
             answer => {
                 if answer == "notify" {

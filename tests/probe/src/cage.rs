@@ -3,7 +3,7 @@
 
 use crate::network;
 use capabilities::find;
-use channel::{Channel, ChannelError, Service};
+use channel::{Channel, ChannelError, Service, wait};
 use contract::cbor;
 use contract::effect::Effect;
 use contract::perform::{
@@ -18,14 +18,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::chown;
 
 const EPOCH: u64 = 41;
-const ALICE: (&str, u32) = ("alice", 200_001);
+pub(crate) const ALICE: (&str, u32) = ("alice", 200_001);
 const BOB: (&str, u32) = ("bob", 200_002);
-const LIMITS: Limits =
+pub(crate) const LIMITS: Limits =
     Limits { memory_bytes: 64 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 20_000 };
 
 /// Both sockets, and the number of the next call.
 pub(crate) struct Stand<'a> {
-    service: &'a Service,
+    pub(crate) service: &'a mut Service,
     pdp: Channel,
     audit: Channel,
     next: u8,
@@ -35,12 +35,12 @@ pub(crate) struct Stand<'a> {
 type Change = fn(&mut Ticket);
 
 /// What came of a call: how it ended and its answer, or why it was refused.
-type Came = Result<(Outcome, Json), Refusal>;
+pub(crate) type Came = Result<(Outcome, Json), Refusal>;
 
 impl<'a> Stand<'a> {
     /// Makes two agents' directories and takes the two edges.
     pub(crate) fn new(
-        service: &'a Service,
+        service: &'a mut Service,
         pdp: Channel,
         audit: Channel,
     ) -> Result<Self, ChannelError> {
@@ -52,9 +52,25 @@ impl<'a> Stand<'a> {
                 chown(&place, Some(uid), Some(uid)).ok();
             }
         }
+        for missing in crate::rings::MISSING {
+            let home = format!("/data/agents/without-{missing}");
+            std::os::unix::fs::symlink("/data/agents/alice", home).ok();
+        }
         std::os::unix::fs::symlink("/etc/passwd", "/data/agents/alice/workspace/link").ok();
-        audit.send(&(VERSION, FromAudit::Epoch(EPOCH)), &[])?;
-        Ok(Self { service, pdp, audit, next: 0 })
+        let stand = Self { service, pdp, audit, next: 0 };
+        stand.begin()?;
+        Ok(stand)
+    }
+
+    /// audit's first word to a forker.
+    pub(crate) fn begin(&self) -> Result<(), ChannelError> {
+        self.send(&FromAudit::Epoch(EPOCH))
+    }
+
+    /// Another forker, and its edges.
+    pub(crate) fn meet(&mut self, pdp: Channel, audit: Channel) -> Result<(), ChannelError> {
+        (self.pdp, self.audit) = (pdp, audit);
+        self.begin()
     }
 
     /// Everything that is tried, in order.
@@ -65,7 +81,9 @@ impl<'a> Stand<'a> {
         self.tickets()?;
         self.limits()?;
         self.inspect()?;
-        self.hostile_worker()
+        self.codes()?;
+        self.hostile_worker()?;
+        self.missing_rings()
     }
 
     /// A worker that does what it likes, in the real worker's place: what it sees and what stops it.
@@ -106,12 +124,44 @@ impl<'a> Stand<'a> {
     }
 
     fn attack(&mut self, name: &str, limits: Limits) -> Result<Came, ChannelError> {
-        let decided = self.effects("filesystem.read", &json!({ "path": "a.txt" }));
-        let input = json!({ "path": name });
-        self.perform(ALICE, "filesystem.read", &input, decided, limits)
+        self.attack_as(ALICE.0, name, limits)
     }
 
-    fn say(
+    /// An attack from the cage of an agent that has alice's files.
+    pub(crate) fn attack_as(
+        &mut self,
+        agent: &str,
+        name: &str,
+        limits: Limits,
+    ) -> Result<Came, ChannelError> {
+        let decided = self.decided(name);
+        let input = json!({ "path": name });
+        self.perform((agent, ALICE.1), "filesystem.read", &input, decided, limits)
+    }
+
+    /// What an attack's cage may do with alice's files.
+    pub(crate) fn decided(&self, attack: &str) -> Vec<Effect> {
+        match attack {
+            "disk" => self.effects("filesystem.write", &json!({ "path": "a.txt", "content": "" })),
+            _ => self.effects("filesystem.read", &json!({ "path": "a.txt" })),
+        }
+    }
+
+    /// A word of audit.
+    pub(crate) fn send(&self, word: &FromAudit) -> Result<(), ChannelError> {
+        self.audit.send(&(VERSION, word), &[])
+    }
+
+    /// The next that audit would hear.
+    pub(crate) fn hear(&self) -> Result<ToAudit, ChannelError> {
+        while wait(&[Some(self.audit.as_fd())], &[], 1_000)?.first() != Some(&true) {
+            self.service.alive()?;
+        }
+        let ((_, message), _) = self.audit.receive()?.open(|_: &(u16, ToAudit)| 0)?;
+        Ok(message)
+    }
+
+    pub(crate) fn say(
         &self,
         name: &str,
         holds: bool,
@@ -242,7 +292,7 @@ impl<'a> Stand<'a> {
             let (mut ticket, _answer) =
                 self.spec(ALICE, "system.time", &json!({}), Vec::new(), LIMITS)?;
             change(&mut ticket);
-            self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+            self.send(&FromAudit::Ticket(ticket))?;
             let seen = self.outcome()?;
             self.say(
                 &format!("ticket {name}"),
@@ -251,9 +301,9 @@ impl<'a> Stand<'a> {
             )?;
         }
         let (ticket, _answer) = self.spec(ALICE, "system.time", &json!({}), Vec::new(), LIMITS)?;
-        self.audit.send(&(VERSION, FromAudit::Ticket(ticket.clone())), &[])?;
+        self.send(&FromAudit::Ticket(ticket.clone()))?;
         let first = self.outcome()?;
-        self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+        self.send(&FromAudit::Ticket(ticket))?;
         let second = self.outcome()?;
         let once = first.is_ok() && second.as_ref().err() == Some(&Refusal::Used);
         self.say("ticket used", once, &format!("{first:?} {second:?}"))
@@ -278,8 +328,8 @@ impl<'a> Stand<'a> {
         let effects = self.effects("filesystem.read", &input);
         let limits = Limits { wall_ms: 3_000, ..LIMITS };
         let (ticket, answer) = self.spec(ALICE, "filesystem.read", &input, effects, limits)?;
-        self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
-        let ((_, started), _) = self.audit.receive()?.open(|_: &(u16, ToAudit)| 0)?;
+        self.send(&FromAudit::Ticket(ticket))?;
+        let started = self.hear()?;
         self.say("started", matches!(started, ToAudit::Started { .. }), &format!("{started:?}"))?;
         let pid = first_process("/sys/fs/cgroup/cages/slot-0");
         // it is the worker once it has a filter; until then it is still being confined
@@ -303,7 +353,7 @@ impl<'a> Stand<'a> {
         self.say("nothing is left of it", !left && status(&pid).is_empty(), &pid)
     }
 
-    fn effects(&self, capability: &str, input: &Json) -> Vec<Effect> {
+    pub(crate) fn effects(&self, capability: &str, input: &Json) -> Vec<Effect> {
         let lowered = find(capability).and_then(|declaration| {
             declaration.accept(input).ok().and_then(|accepted| declaration.lower(&accepted))
         });
@@ -320,7 +370,7 @@ impl<'a> Stand<'a> {
         self.perform(agent, capability, input, effects, LIMITS)
     }
 
-    fn perform(
+    pub(crate) fn perform(
         &mut self,
         agent: (&str, u32),
         capability: &str,
@@ -329,7 +379,7 @@ impl<'a> Stand<'a> {
         limits: Limits,
     ) -> Result<Came, ChannelError> {
         let (ticket, mut answer) = self.spec(agent, capability, input, effects, limits)?;
-        self.audit.send(&(VERSION, FromAudit::Ticket(ticket)), &[])?;
+        self.send(&FromAudit::Ticket(ticket))?;
         let mut body = Vec::new();
         let came = self.outcome()?;
         answer.read_to_end(&mut body).ok();
@@ -337,7 +387,7 @@ impl<'a> Stand<'a> {
     }
 
     /// Sends a spec; returns the ticket that fits it and the end of the answer's pipe.
-    fn spec(
+    pub(crate) fn spec(
         &mut self,
         agent: (&str, u32),
         capability: &str,
@@ -367,10 +417,9 @@ impl<'a> Stand<'a> {
     }
 
     /// The next end or refusal that audit would hear of.
-    fn outcome(&self) -> Result<Result<(Outcome, ()), Refusal>, ChannelError> {
+    pub(crate) fn outcome(&self) -> Result<Result<(Outcome, ()), Refusal>, ChannelError> {
         loop {
-            let ((_, message), _) = self.audit.receive()?.open(|_: &(u16, ToAudit)| 0)?;
-            match message {
+            match self.hear()? {
                 ToAudit::Started { .. } | ToAudit::Settled { .. } => {}
                 ToAudit::Ended { outcome, .. } => return Ok(Ok((outcome, ()))),
                 ToAudit::Refused { why, .. } => return Ok(Err(why)),
@@ -380,7 +429,7 @@ impl<'a> Stand<'a> {
 }
 
 /// How a call ended, and its answer.
-fn ended(came: &Came) -> (&str, &Json) {
+pub(crate) fn ended(came: &Came) -> (&str, &Json) {
     const NOTHING: &Json = &Json::Null;
     came.as_ref().map_or(("refused", NOTHING), |(outcome, answer)| (outcome.code.as_str(), answer))
 }
@@ -398,7 +447,7 @@ fn sealed(bytes: &[u8]) -> Result<(OwnedFd, [u8; 32]), ChannelError> {
     Ok((file.into(), Sha256::digest(bytes).into()))
 }
 
-fn first_process(cgroup: &str) -> String {
+pub(crate) fn first_process(cgroup: &str) -> String {
     let list = std::fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap_or_default();
     list.lines().next().unwrap_or("0").to_owned()
 }

@@ -8,6 +8,7 @@ use channel::{Channel, ChannelError, Service, sealed};
 use contract::bytes::Bytes;
 use contract::door::{FromDoor, Status, ToDoor, VERSION};
 use contract::issue::{self, FromCertifier, ToCertifier};
+use ledger as _;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json as _;
 use sha2 as _;
@@ -42,7 +43,8 @@ const SPOILED: &[Spoiled] = &[
     ("another version", |channel| channel.send(&(9_u16, FromDoor::Challenge { number: 1 }), &[])),
     ("no message at all", |channel| channel.send(&"hello", &[])),
     ("a descriptor too many", |channel| {
-        let message = FromDoor::Tools { number: 1, token: Bytes(vec![1; 32]) };
+        let (token, source) = (Bytes(vec![1; 32]), String::new());
+        let message = FromDoor::Tools { number: 1, token, source };
         channel.send(&(VERSION, message), &[channel.as_fd()])
     }),
     ("a call without its descriptors", |channel| {
@@ -144,8 +146,8 @@ fn credentials(service: &Service, pdp: &Channel, token: &[u8]) -> Result<(), Cha
     say(service, "an operator's act as a capability", unknown, &format!("{seen:?}"))?;
     open_input(service, pdp, token)?;
     for (name, call) in [("another's call", [0x11; 16]), ("no call", [0; 16])] {
-        let token = Bytes(token.to_vec());
-        pdp.send(&(VERSION, FromDoor::Poll { number: 99, token, call }), &[])?;
+        let (token, source) = (Bytes(token.to_vec()), String::new());
+        pdp.send(&(VERSION, FromDoor::Poll { number: 99, token, source, call }), &[])?;
         let (seen, _) = answer(service, pdp)?;
         let none = status(&seen) == Some(Status::NotFound);
         say(service, &format!("asking after {name}"), none, &format!("{seen:?}"))?;

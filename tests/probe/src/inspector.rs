@@ -5,6 +5,9 @@
 use capabilities as _;
 use channel::Channel;
 use contract::perform::{Done, VERSION, Work};
+use ledger as _;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::net::{AddressFamily, SocketType};
 use serde_json::{Value as Json, json};
 use sha2 as _;
 use std::fs::File;
@@ -64,12 +67,41 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
             channel.send(&done, &[]).ok();
             Json::Null
         }
-        "socket" => json!(std::net::TcpStream::connect("127.0.0.1:7700").is_ok()),
+        "socket" => {
+            json!(rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).is_ok())
+        }
         "thread" => json!(std::thread::Builder::new().spawn(|| ()).is_ok()),
         "mount" => json!(
             rustix::mount::mount("none", "/", "tmpfs", rustix::mount::MountFlags::empty(), None)
                 .is_ok()
         ),
+        "names" => {
+            json!(["/data/agents/bob/workspace", "/usr/bin/worker", "/ledger"].map(is_there))
+        }
+        "hog" => json!(hog()),
+        "disk" => json!(fill_disk().is_ok()),
         _ => Json::Null,
     }
+}
+
+/// Whether a name exists; no right to open it is needed, and statx(2) is in every filter.
+fn is_there(path: &str) -> bool {
+    rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE).is_ok()
+}
+
+/// Touches 96 MiB of memory.
+fn hog() -> usize {
+    let memory = vec![1_u8; 96 << 20];
+    std::hint::black_box(&memory).len()
+}
+
+/// Writes 16 MiB to the disk, a quarter of one at a time.
+fn fill_disk() -> std::io::Result<()> {
+    let chunk = vec![b'x'; 256 << 10];
+    let mut file = File::create("/workspace/a.txt")?;
+    for _ in 0..64 {
+        file.write_all(&chunk)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }

@@ -1,12 +1,15 @@
 //! A service of a test image: kills services, as often and as fast as the file `kill` in a workspace
-//! says (`ROUNDS PAUSE_MS NAME…`), and says at the end what was left lying about.
+//! says (`ROUNDS PAUSE_MS NAME…`), and says at the end what was left lying about. The file `replace`
+//! (`SERVICE PROGRAM`) has it put a program of the tests in a service's place, until the ledger holds
+//! the words that the program is done.
 #![forbid(unsafe_code)]
 
 use capabilities as _;
 use channel::{ChannelError, Service, Wish, wait};
 use contract as _;
+use ledger as _;
 use linux as _;
-use rustix as _;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json as _;
 use sha2 as _;
 use std::os::fd::AsFd;
@@ -33,6 +36,13 @@ fn serve() -> Result<(), ChannelError> {
             if let Ok(words) = std::fs::read_to_string(&order) {
                 std::fs::remove_file(&order).ok();
                 kill(&mut service, &words)?;
+            }
+            let order = home.path().join("workspace/replace");
+            if let Ok(words) = std::fs::read_to_string(&order) {
+                std::fs::remove_file(&order).ok();
+                if let Some((name, program)) = words.trim().split_once(' ') {
+                    replace(&mut service, name, program)?;
+                }
             }
         }
         pause(&mut service, 200)?;
@@ -70,6 +80,28 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
         service.alive()?;
     }
     service.log(&format!("killed {kills}: {} zombies, {} cages left", zombies(), cages()))
+}
+
+/// Another program in the place of a service's own, and back.
+fn replace(service: &mut Service, name: &str, program: &str) -> Result<(), ChannelError> {
+    let place = format!("/usr/bin/{name}");
+    let restart = || std::fs::write(format!("{SERVICES}/{name}/cgroup.kill"), "1").is_ok();
+    let bound = mount_bind(format!("/usr/lib/kruxos-test/{program}"), &place).is_ok();
+    service.log(&format!("{program} for {name}: {}", bound && restart()))?;
+    while !is_done(program) {
+        pause(service, 500)?;
+        service.alive()?;
+    }
+    let unbound = unmount(&place, UnmountFlags::DETACH).is_ok();
+    service.log(&format!("{name} is itself again: {}", unbound && restart()))
+}
+
+/// Whether the ledger holds a program's last words.
+fn is_done(program: &str) -> bool {
+    let words = format!("the {program} is done");
+    let segments = std::fs::read_dir("/ledger/records").into_iter().flatten().flatten();
+    let mut contents = segments.filter_map(|segment| std::fs::read(segment.path()).ok());
+    contents.any(|content| content.windows(words.len()).any(|part| part == words.as_bytes()))
 }
 
 fn zombies() -> usize {

@@ -4,9 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod cage;
+mod codes;
 mod network;
+mod rings;
 
 use channel::{ChannelError, Service, Wish};
+use ledger as _;
 use rustix::mount::{MountFlags, mount_remount};
 use std::convert::Infallible;
 use std::fs::File;
@@ -50,11 +53,11 @@ fn act(service: &mut Service, run: usize) -> Result<ExitCode, ChannelError> {
             service.log(&format!("zombies: {}", zombies()))?;
             service.log(&memory())?;
             let edges = (service.edge("pdp-forker"), service.edge("audit-forker"));
+            service.log("third run stays")?;
             if let (Some(pdp), Some(audit)) = edges {
                 cage::Stand::new(service, pdp, audit)?.run()?;
                 service.log("cage: all tried")?;
             }
-            service.log("third run stays")?;
             stay(service)
         }
     }

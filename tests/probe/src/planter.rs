@@ -5,6 +5,7 @@
 use capabilities as _;
 use channel::{ChannelError, Service, Wish, wait};
 use contract as _;
+use ledger as _;
 use linux as _;
 use rustix as _;
 use serde_json as _;

@@ -76,6 +76,7 @@ fn a_call_that_waits_is_performed_once_after_a_yes_to_what_was_seen() -> Result<
     operated.krux(&["policy", "apply", &policy.display().to_string()])?;
     let said = operated.krux(&["approve", "accept", &call])?;
     ensure!(said.get("verdict") == Some(&json!("stale")) && is_there(&client), "{said}");
+    ensure!(end(&client, &call)?.code() == "stale", "its agent is told something else");
     // paused and stopped agents are held, and say why
     operated.krux(&["agent", "pause", "asker"])?;
     ensure!(client.call("agent.whoami", &json!({})).code() == "held", "a paused agent called");

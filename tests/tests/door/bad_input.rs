@@ -195,7 +195,7 @@ fn operators(client: &Client, random: &mut Random) -> Reply {
 fn typed(reply: &Reply) -> bool {
     let error = reply.json.get("error");
     let says = |name: &str| error.and_then(|e| e.get(name)).is_some();
-    let mcp = reply.json.get("jsonrpc").is_some() || reply.json.is_null();
+    let mcp = reply.json.get("jsonrpc").is_some();
     STATUSES.contains(&reply.status)
         && (reply.status < 400 || mcp || says("code") && says("message") && says("next"))
 }
@@ -264,6 +264,39 @@ fn bad_input(name: &str, count: usize) -> Result<()> {
 #[test]
 fn bad_input_gets_typed_errors_and_moves_nothing() -> Result<()> {
     bad_input("bad-input", 600)
+}
+
+/// A body of blanks, one each second.
+struct Slow {
+    left: u32,
+}
+
+impl std::io::Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        self.left = self.left.saturating_sub(1);
+        match buffer.first_mut() {
+            Some(first) if self.left > 0 => {
+                *first = b' ';
+                Ok(1)
+            }
+            _ => Ok(0),
+        }
+    }
+}
+
+/// The door waits for 150 s; run by `ci/test soak`.
+#[test]
+#[ignore = "takes minutes: ./ci/test soak"]
+fn a_request_that_does_not_arrive_is_timed_out() -> Result<()> {
+    let mut operated = Operated::start(&Image::test("smoke")?, "slow")?;
+    operated.pair()?;
+    let agent = operated.agent("slow")?;
+    let reply = agent.post_slowly("/v1/calls", &mut Slow { left: 156 });
+    ensure!(reply.status == 408 && reply.code() == "timed_out", "{reply:?}");
+    ensure!(typed(&reply), "not typed: {reply:?}");
+    operated.krux(&["shutdown"])?;
+    operated.machine.wait_gone(60)
 }
 
 /// Ten thousand requests; run by `ci/test soak`.

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::nbd::{Kind, Server, Side, Survival, Trigger};
 use tests::{Client, Disk, Image, Operated, Options};
 
@@ -125,6 +125,19 @@ fn calls(client: &Client, most: usize) -> BTreeSet<String> {
     answered
 }
 
+/// A question of an earlier boot is no question any more.
+fn is_over(client: &Client, call: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let reply = client.get(&format!("/v1/calls/{call}"));
+        if reply.code() == "rebooted" {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "after a reboot: {reply:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Cuts the power `cuts` times; returns how often in which step.
 fn cut(name: &str, cuts: usize) -> Result<BTreeMap<Step, usize>> {
     let (mut state, _disk) = Box::new(name)?;
@@ -134,6 +147,10 @@ fn cut(name: &str, cuts: usize) -> Result<BTreeMap<Step, usize>> {
     let token = operated.token("writer")?;
     // the first call makes what later ones find
     ensure!(client.call("filesystem.mkdir", &json!({ "path": "d" })).code() == "ok", "mkdir");
+    // asked before the first cut, and over with it
+    let asked = client.call("filesystem.delete", &json!({ "path": "d" }));
+    ensure!(asked.status == 202, "{asked:?}");
+    let mut asked = asked.number().map(str::to_owned);
     let mut running = Some((server, operated, client));
     for index in 0..cuts {
         let (server, operated, client) = match running.take() {
@@ -141,6 +158,9 @@ fn cut(name: &str, cuts: usize) -> Result<BTreeMap<Step, usize>> {
             None => {
                 let (server, operated) = state.boot()?;
                 let client = operated.agent_with(&token)?;
+                if let Some(call) = asked.take() {
+                    is_over(&client, &call)?;
+                }
                 (server, operated, client)
             }
         };

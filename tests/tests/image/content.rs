@@ -94,11 +94,11 @@ fn is_static(elf: &[u8]) -> bool {
 #[test]
 fn the_test_images_differ_only_by_programs_of_the_tests_and_by_data() -> Result<()> {
     let release = content(&unpacked(&Image::release("x86_64")?, "content-release")?)?;
-    let programs = ["hostile", "inspector", "killer", "planter", "probe"]
+    let programs = ["forger", "hostile", "inspector", "killer", "planter", "probe"]
         .map(|name| format!("usr/lib/kruxos-test/{name}"));
     let images: [(&str, &[&str], &[&str]); 3] = [
         ("hostile", &["services/agents.toml"], &[]),
-        ("cage", &["edges.toml"], &["services/probe.toml"]),
+        ("cage", &["edges.toml"], &["services/probe.toml", "../kruxos-test/forker"]),
         ("smoke", &["policies/system.yaml"], &["services/killer.toml", "services/planter.toml"]),
     ];
     for (name, changed, added) in images {
@@ -117,7 +117,10 @@ fn the_test_images_differ_only_by_programs_of_the_tests_and_by_data() -> Result<
         }
         let new: BTreeSet<&str> =
             image.keys().filter(|path| !release.contains_key(*path)).map(String::as_str).collect();
-        let data = added.iter().map(|path| format!("usr/lib/kruxos/{path}"));
+        let data = added.iter().map(|path| match path.strip_prefix("../") {
+            Some(beside) => format!("usr/lib/{beside}"),
+            None => format!("usr/lib/kruxos/{path}"),
+        });
         let wanted: BTreeSet<String> = programs.clone().into_iter().chain(data).collect();
         assert_eq!(new, wanted.iter().map(String::as_str).collect(), "{name}");
     }

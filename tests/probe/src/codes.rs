@@ -1,0 +1,75 @@
+//! Every word that a performer can end a call with, or refuse it with, is said once.
+
+use crate::cage::{ALICE, Came, LIMITS, Stand, ended};
+use channel::ChannelError;
+use contract::perform::{CallId, FromAudit, Limits, Refusal, ToAudit};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Most cages at once: the forker's bound.
+const CAGES_MAX: usize = 32;
+
+impl Stand<'_> {
+    /// What no other part of the test brings up.
+    pub(crate) fn codes(&mut self) -> Result<(), ChannelError> {
+        let empty = json!({});
+        let seen = self.perform(ALICE, "filesystem.read", &empty, Vec::new(), LIMITS)?;
+        self.says("an input that the capability does not take", &seen, "bad_input")?;
+        let seen = self.perform(ALICE, "nosuch.thing", &empty, Vec::new(), LIMITS)?;
+        self.says("a capability that there is not", &seen, "unknown_capability")?;
+        let (ticket, answer) = self.spec(ALICE, "system.time", &empty, Vec::new(), LIMITS)?;
+        drop(answer);
+        self.send(&FromAudit::Ticket(ticket))?;
+        let seen = self.outcome()?.map(|outcome| (outcome.0, json!(null)));
+        self.says("an answer that nobody reads", &seen, "unread")?;
+        let seen = self.perform(("alice", 1), "system.time", &empty, Vec::new(), LIMITS)?;
+        let bad = seen.as_ref().err() == Some(&Refusal::BadSpec);
+        self.say("a disk user that is no agent's", bad, &format!("{seen:?}"))?;
+        let homeless = ("homeless", 200_050);
+        let input = json!({ "path": "a.txt" });
+        let seen = self.perform(homeless, "filesystem.stat", &input, Vec::new(), LIMITS)?;
+        let none = seen.as_ref().err() == Some(&Refusal::NoCage);
+        self.say("an agent without files", none, &format!("{seen:?}"))?;
+        let seen = self.perform(ALICE, "system.time", &empty, Vec::new(), LIMITS)?;
+        self.says("an agent without files, then another", &seen, "ok")?;
+        self.busy()
+    }
+
+    fn says(&self, name: &str, seen: &Came, code: &str) -> Result<(), ChannelError> {
+        self.say(name, ended(seen).0 == code, &format!("{seen:?}"))
+    }
+
+    /// One cage more than there can be; then a new epoch, which ends them all.
+    fn busy(&mut self) -> Result<(), ChannelError> {
+        let input = json!({ "path": "big.txt", "length": 1 << 20 });
+        let limits = Limits { wall_ms: 120_000, ..LIMITS };
+        let mut kept = Vec::new();
+        let mut calls: BTreeSet<CallId> = BTreeSet::new();
+        for _ in 0..CAGES_MAX {
+            let effects = self.effects("filesystem.read", &input);
+            let (ticket, answer) = self.spec(ALICE, "filesystem.read", &input, effects, limits)?;
+            calls.insert(ticket.call);
+            kept.push(answer);
+            self.send(&FromAudit::Ticket(ticket))?;
+            let started = self.hear()?;
+            if !matches!(started, ToAudit::Started { .. }) {
+                return self.say("as many cages as there can be", false, &format!("{started:?}"));
+            }
+        }
+        let seen = self.perform(ALICE, "system.time", &json!({}), Vec::new(), LIMITS)?;
+        let busy = seen.as_ref().err() == Some(&Refusal::Busy);
+        self.say("a cage more than there can be", busy, &format!("{seen:?}"))?;
+        self.begin()?;
+        let mut killed = BTreeSet::new();
+        loop {
+            match self.hear()? {
+                ToAudit::Ended { call, outcome } if calls.contains(&call) => {
+                    killed.extend((outcome.code == "killed").then_some(call));
+                }
+                ToAudit::Settled { .. } => break,
+                _ => {}
+            }
+        }
+        self.say("a new epoch ends them all", killed == calls, &killed.len())
+    }
+}
