@@ -70,8 +70,14 @@ fn every_code_of_the_doors_comes_up() -> Result<()> {
     let (code, _, said) = operated.try_krux(&["service", "restart", "nosuch"])?;
     ensure!(code == 1 && said.contains("failed"), "{code}: {said}");
     operated.krux(&["service", "restart", "pdp"])?;
-    is(&beyond(&[200], || client.call("agent.whoami", &json!({})))?, 503, "unavailable")?;
-    is(&beyond(&[503], || client.call("agent.whoami", &json!({})))?, 200, "")?;
+    let whoami = || client.call("agent.whoami", &json!({}));
+    // the one that was under way, if one was; then those that found nobody to ask
+    let mut away = beyond(&[200], whoami)?;
+    if away.code() == "interrupted" {
+        away = whoami();
+    }
+    is(&away, 503, "unavailable")?;
+    is(&beyond(&[503], whoami)?, 200, "")?;
     full(&operated, &client)?;
     too_many(&operated.agent("asker")?)?;
     operated.krux(&["shutdown"])?;
@@ -102,10 +108,11 @@ fn of_files(client: &Client) -> Result<()> {
 fn of_requests(client: &Client) -> Result<()> {
     let json = ("content-type", "application/json");
     is(&client.get("/v1/calls"), 405, "bad_method")?;
-    is(&client.post("/mcp", &[("content-type", "text/plain")], b"{}"), 415, "bad_media_type")?;
+    let accept = ("accept", "application/json, text/event-stream");
+    let plain = ("content-type", "text/plain");
+    is(&client.post("/mcp", &[plain, accept], b"{}"), 415, "bad_media_type")?;
     is(&client.post("/mcp", &[json, ("accept", "text/plain")], b"{}"), 406, "bad_media_type")?;
     let origin = ("origin", "https://example.org");
-    let accept = ("accept", "application/json, text/event-stream");
     is(&client.post("/mcp", &[json, accept, origin], b"{}"), 403, "bad_origin")?;
     // an answer before the body is over leaves a connection that is good for more
     for _ in 0..20 {
