@@ -2,7 +2,9 @@
 //! test shows which. The box's ledger is as small as one can be, so that it can be filled.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use contract::statement::{Act, CONTEXT, Statement};
+use ed25519_dalek::{Signer, SigningKey};
+use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
 use tests::{Client, Disk, Image, Operated, Options, Reply};
 
@@ -78,6 +80,7 @@ fn every_code_of_the_doors_comes_up() -> Result<()> {
     }
     is(&away, 503, "unavailable")?;
     is(&beyond(&[503], whoami)?, 200, "")?;
+    statements(&operated)?;
     full(&operated, &client)?;
     too_many(&operated.agent("asker")?)?;
     operated.krux(&["shutdown"])?;
@@ -120,6 +123,44 @@ fn of_requests(client: &Client) -> Result<()> {
         is(&stranger.post("/v1/calls", &[json], &vec![b' '; 256 << 10]), 401, "unauthenticated")?;
     }
     is(&client.post("/v1/calls", &[json], &vec![b' '; 41 << 20]), 413, "too_long")
+}
+
+/// A signed statement is taken once, for this box, as it was signed.
+fn statements(operated: &Operated) -> Result<()> {
+    let known = std::fs::read_to_string(operated.config.join("boxes/box.json"))?;
+    let known: Json = serde_json::from_str(&known)?;
+    let of_box = known.get("key_digest").and_then(Json::as_str).context("digest")?;
+    let seed = std::fs::read_to_string(operated.config.join("operator.key"))?;
+    let seed = contract::digits::unhex_array(seed.trim()).context("key")?;
+    let key = SigningKey::from_bytes(&seed);
+    let door = operated.stranger()?;
+    let act = |of_box: &str, nonce: &str| {
+        let statement = Statement {
+            of_box: of_box.to_owned(),
+            nonce: nonce.to_owned(),
+            operator: "ann".to_owned(),
+            act: Act::AgentPause { name: "coder".to_owned() },
+        };
+        let text = serde_json::to_string(&statement).unwrap_or_default();
+        let signature = key.sign(&[CONTEXT, text.as_bytes()].concat());
+        (text, contract::digits::hex(&signature.to_bytes()))
+    };
+    let send = |text: &str, signature: &str| {
+        door.post("/v1/act", &[("kruxos-signature", signature)], text.as_bytes())
+    };
+    let number = || {
+        let challenge = door.post("/v1/challenge", &[], b"");
+        challenge.json.get("nonce").and_then(Json::as_str).map(str::to_owned).context("number")
+    };
+    let (text, signature) = act(of_box, &number()?);
+    is(&send(&text.replace("coder", "other"), &signature), 401, "bad_signature")?;
+    is(&send(&text, &signature), 200, "")?;
+    is(&send(&text, &signature), 401, "bad_signature")?;
+    let (text, signature) = act(of_box, &"0".repeat(32));
+    is(&send(&text, &signature), 401, "bad_signature")?;
+    let (text, signature) = act(&"0".repeat(64), &number()?);
+    is(&send(&text, &signature), 401, "bad_signature")?;
+    operated.krux(&["agent", "resume", "coder"]).map(drop)
 }
 
 /// A ledger without room: what must be recorded is refused, operators still act, and the box goes on.
