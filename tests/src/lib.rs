@@ -7,10 +7,12 @@ mod disk;
 mod machine;
 pub mod nbd;
 mod operated;
+mod operator;
 
 pub use disk::{Disk, Part};
 pub use machine::{Machine, Options};
 pub use operated::{Client, Operated, Reply, krux};
+pub use operator::Operator;
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};

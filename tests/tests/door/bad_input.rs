@@ -4,7 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
-use tests::{Client, Image, Operated, Reply};
+use tests::{Client, Image, Operated, Operator, Reply};
+
+const PERSONAL: &str = include_str!("../../../policies/personal.yaml");
 
 /// Statuses that a door may answer with; anything else is a surprise.
 const STATUSES: &[u16] =
@@ -191,6 +193,41 @@ fn operators(client: &Client, random: &mut Random) -> Reply {
     }
 }
 
+/// Acts that move nothing, or nothing that the test looks at.
+fn acts() -> Vec<Json> {
+    let call = "00112233445566778899aabbccddeeff";
+    vec![
+        json!({ "kind": "agent-pause", "name": "nobody" }),
+        json!({ "kind": "agent-rotate", "name": "nobody", "token": "0".repeat(64) }),
+        json!({ "kind": "approval-show", "call": call }),
+        json!({ "kind": "accept", "call": call, "digest": "0".repeat(64), "reason": null }),
+        json!({ "kind": "policy-explain", "agent": "fuzz", "capability": "filesystem.read",
+            "input": "{\"path\":\"a\"}" }),
+        json!({ "kind": "audit-query", "from": 0, "agent": "fuzz", "capability": null,
+            "call": null, "record": null, "max": 3 }),
+        json!({ "kind": "file-get", "agent": "fuzz", "path": "a" }),
+        json!({ "kind": "perform", "name": "vault.add", "input": "{\"name\":1}", "body": null }),
+    ]
+}
+
+/// One signed act, spoiled before it was signed: an operator's typo, or a broken client.
+fn signed(ann: &Operator, random: &mut Random) -> Result<Reply> {
+    let number = ann.number()?;
+    if random.below(4) == 0 {
+        let mut policy = PERSONAL.as_bytes().to_vec();
+        spoil_bytes(&mut policy, random);
+        let digest = ledger::Digest::of(&policy).to_string();
+        let act = json!({ "kind": "policy-apply", "body": digest });
+        let (text, signature) = ann.sign(&ann.statement(&number, &act));
+        return Ok(ann.send((&text, &signature), Some(&policy)));
+    }
+    let acts = acts();
+    let mut act = random.pick(&acts).cloned().unwrap_or_default();
+    spoil(&mut act, random);
+    let (text, signature) = ann.sign(&ann.statement(&number, &act));
+    Ok(ann.send((&text, &signature), None))
+}
+
 /// An answer is typed: a known status, and with a refusal a code and what to do; MCP has its own form.
 fn typed(reply: &Reply) -> bool {
     let error = reply.json.get("error");
@@ -216,6 +253,7 @@ fn bad_input(name: &str, count: usize) -> Result<()> {
     let mut operated = Operated::start(&Image::test("smoke")?, name)?;
     operated.pair()?;
     let (agent, stranger) = (operated.agent("fuzz")?, operated.stranger()?);
+    let ann = Operator::of(&operated)?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut codes: BTreeSet<String> = BTreeSet::new();
     let mut warm = BTreeMap::new();
@@ -223,9 +261,11 @@ fn bad_input(name: &str, count: usize) -> Result<()> {
         if number == count / 4 {
             warm = services(&operated)?;
         }
-        let at_agents = number % 3 != 2;
-        let reply =
-            if at_agents { agents(&agent, &mut random) } else { operators(&stranger, &mut random) };
+        let reply = match number % 6 {
+            2 => operators(&stranger, &mut random),
+            5 => signed(&ann, &mut random)?,
+            _ => agents(&agent, &mut random),
+        };
         // a header that is none never leaves the client
         ensure!(reply.status != 0 || reply.json.to_string().contains("http"), "{reply:?}");
         ensure!(reply.status == 0 || typed(&reply), "not typed: {reply:?}");
@@ -239,6 +279,9 @@ fn bad_input(name: &str, count: usize) -> Result<()> {
         let most = memory + memory / 20 + 65_536;
         ensure!(*memory_after <= most, "{name} grew from {memory} to {memory_after} bytes");
     }
+    // a spoiled policy may still have been one
+    let policy = tests::root().join("policies/personal.yaml");
+    operated.krux(&["policy", "apply", &policy.display().to_string()])?;
     codes
         .insert(agent.call("filesystem.read", &json!({ "path": "/etc/passwd" })).code().to_owned());
     let reply = agent.call("system.time", &json!({}));

@@ -2,11 +2,9 @@
 //! test shows which. The box's ledger is as small as one can be, so that it can be filled.
 
 use anyhow::{Context, Result, ensure};
-use contract::statement::{Act, CONTEXT, Statement};
-use ed25519_dalek::{Signer, SigningKey};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
-use tests::{Client, Disk, Image, Operated, Options, Reply};
+use tests::{Client, Disk, Image, Operated, Operator, Options, Reply};
 
 /// Room for the first segments and no others.
 const LEDGER_BYTES: u64 = 96 << 20;
@@ -127,38 +125,20 @@ fn of_requests(client: &Client) -> Result<()> {
 
 /// A signed statement is taken once, for this box, as it was signed.
 fn statements(operated: &Operated) -> Result<()> {
-    let known = std::fs::read_to_string(operated.config.join("boxes/box.json"))?;
-    let known: Json = serde_json::from_str(&known)?;
-    let of_box = known.get("key_digest").and_then(Json::as_str).context("digest")?;
-    let seed = std::fs::read_to_string(operated.config.join("operator.key"))?;
-    let seed = contract::digits::unhex_array(seed.trim()).context("key")?;
-    let key = SigningKey::from_bytes(&seed);
-    let door = operated.stranger()?;
-    let act = |of_box: &str, nonce: &str| {
-        let statement = Statement {
-            of_box: of_box.to_owned(),
-            nonce: nonce.to_owned(),
-            operator: "ann".to_owned(),
-            act: Act::AgentPause { name: "coder".to_owned() },
-        };
-        let text = serde_json::to_string(&statement).unwrap_or_default();
-        let signature = key.sign(&[CONTEXT, text.as_bytes()].concat());
-        (text, contract::digits::hex(&signature.to_bytes()))
-    };
-    let send = |text: &str, signature: &str| {
-        door.post("/v1/act", &[("kruxos-signature", signature)], text.as_bytes())
-    };
-    let number = || {
-        let challenge = door.post("/v1/challenge", &[], b"");
-        challenge.json.get("nonce").and_then(Json::as_str).map(str::to_owned).context("number")
-    };
-    let (text, signature) = act(of_box, &number()?);
+    let ann = Operator::of(operated)?;
+    let pause = json!({ "kind": "agent-pause", "name": "coder" });
+    let (text, signature) = ann.sign(&ann.statement(&ann.number()?, &pause));
+    let send = |text: &str, signature: &str| ann.send((text, signature), None);
     is(&send(&text.replace("coder", "other"), &signature), 401, "bad_signature")?;
     is(&send(&text, &signature), 200, "")?;
     is(&send(&text, &signature), 401, "bad_signature")?;
-    let (text, signature) = act(of_box, &"0".repeat(32));
+    let (text, signature) = ann.sign(&ann.statement(&"0".repeat(32), &pause));
     is(&send(&text, &signature), 401, "bad_signature")?;
-    let (text, signature) = act(&"0".repeat(64), &number()?);
+    let mut elsewhere = ann.statement(&ann.number()?, &pause);
+    if let Some(of_box) = elsewhere.get_mut("box") {
+        *of_box = json!("0".repeat(64));
+    }
+    let (text, signature) = ann.sign(&elsewhere);
     is(&send(&text, &signature), 401, "bad_signature")?;
     operated.krux(&["agent", "resume", "coder"]).map(drop)
 }
