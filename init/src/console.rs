@@ -2,8 +2,10 @@
 //! and in pstore.
 
 use crate::error::BootError;
+use rustix::fs::{OFlags, fcntl_setfl};
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 /// How long the reason of an impossible boot stays readable before the machine restarts.
@@ -17,7 +19,14 @@ const LINE_CHARACTERS_MAX: usize = 8_192;
 pub(crate) fn say(line: &str) {
     let line = printable(line);
     kernel_log(6, &line);
-    if let Ok(mut console) = OpenOptions::new().write(true).open("/dev/console") {
+    // opening may not wait: for a carrier, or in development for a reader that is gone (fifo(7))
+    let opened = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open("/dev/console");
+    if let Ok(mut console) = opened
+        && fcntl_setfl(&console, OFlags::empty()).is_ok()
+    {
         drop(writeln!(console, "kruxos: {line}\r"));
     }
 }
@@ -39,9 +48,8 @@ pub(crate) fn last_words(error: &BootError) {
 /// Our lines that the kernel's log still holds, oldest first (kernel documentation, dev-kmsg).
 pub(crate) fn recent() -> Vec<String> {
     use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
     const RECORDS_MAX: usize = 20_000;
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let log = OpenOptions::new().read(true).custom_flags(nonblocking).open("/dev/kmsg");
     let Ok(mut log) = log else { return Vec::new() };
     let mut lines = Vec::new();

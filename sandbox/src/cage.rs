@@ -14,6 +14,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::net::SocketFlags;
 use rustix::process::Resource;
 use rustix::thread::LinkNameSpaceType;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +27,8 @@ const OUTSIDE_UID_BASE: u32 = 100_000;
 const CGROUPS: &str = "/sys/fs/cgroup/cages";
 const AGENTS: &str = "/data/agents";
 const WORKER: &str = "/usr/bin/worker";
+/// Most id maps that are kept for the next call of the same agent in the same slot.
+const MAPS_MAX: usize = 256;
 /// Read and write rate of one cage on the disk.
 const IO_BYTES_PER_SECOND: u64 = 64 << 20;
 
@@ -52,6 +56,8 @@ pub(crate) struct Home {
     network: Namespace,
     /// Names of all eight, which no cage may share.
     names: Vec<String>,
+    /// User namespaces that only map: an agent's disk user to a slot's.
+    maps: BTreeMap<(u32, u32), OwnedFd>,
 }
 
 impl Home {
@@ -60,6 +66,18 @@ impl Home {
             mount: Namespace::of(None, LinkNameSpaceType::Mount)?,
             network: Namespace::of(None, LinkNameSpaceType::Network)?,
             names: namespace_names("self"),
+            maps: BTreeMap::new(),
+        })
+    }
+
+    /// The namespace that maps `agent` to `slot`: made once, since making one forks.
+    fn map(&mut self, agent: u32, slot: u32) -> Result<&OwnedFd, KernelError> {
+        if self.maps.len() >= MAPS_MAX && !self.maps.contains_key(&(agent, slot)) {
+            self.maps.clear();
+        }
+        Ok(match self.maps.entry((agent, slot)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(cage::id_map_namespace(agent, slot)?),
         })
     }
 }
@@ -90,11 +108,11 @@ impl Cage {
         fds: &[OwnedFd; 2],
         slot: u32,
         now_ms: u64,
-        home: &Home,
+        home: &mut Home,
     ) -> Result<Self, CageError> {
         let outside = OUTSIDE_UID_BASE + slot;
         let cgroup = make_cgroup(spec, slot)?;
-        let begun = mount_of(spec, cut::view(&spec.capability), outside)
+        let begun = mount_of(spec, cut::view(&spec.capability), outside, home)
             .and_then(|tree| Ok((tree, begin(spec, &cgroup)?)));
         let (tree, (child, socket)) = match begun {
             Ok(begun) => begun,
@@ -165,7 +183,7 @@ impl Cage {
         if self.network.is(&home.network) {
             return Err(CageError::SameNetwork);
         }
-        let install = || netfilter::replace(&netfilter::open()?, &drop_all());
+        let install = || netfilter::create(&netfilter::open()?, &drop_all());
         Ok(self.network.inside(&home.network, install)?)
     }
 
@@ -194,11 +212,11 @@ impl Cage {
         self.socket.as_fd()
     }
 
-    /// The call's outcome, with what the cage used, and the end of the cage.
-    pub(crate) fn end(self, code: &str, home: &Home) -> (CallId, u32, Outcome) {
+    /// Ends what runs in the cage; the call's outcome, with what the cage used.
+    pub(crate) fn end(&self, code: &str, home: &Home) -> Outcome {
         let dropped_packets = self.dropped_packets(home);
         std::fs::write(format!("{}/cgroup.kill", self.cgroup), "1").ok();
-        let outcome = Outcome {
+        Outcome {
             code: if self.ran_out_of_memory() {
                 "out_of_memory".to_owned()
             } else {
@@ -207,10 +225,7 @@ impl Cage {
             memory_peak_bytes: self.number("memory.peak", ""),
             cpu_us: self.number("cpu.stat", "usage_usec "),
             dropped_packets,
-        };
-        let (call, slot) = (self.call, self.slot);
-        self.destroy();
-        (call, slot, outcome)
+        }
     }
 
     fn ran_out_of_memory(&self) -> bool {
@@ -223,7 +238,9 @@ impl Cage {
         line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
     }
 
-    fn destroy(&self) {
+    /// Leaves nothing of it. Waits for its processes to die, which is some milliseconds: whoever asked
+    /// has the outcome by then.
+    pub(crate) fn destroy(self) {
         take_down(&self.cgroup, &self.child);
     }
 }
@@ -307,15 +324,19 @@ fn data_disk() -> Result<String, CageError> {
 }
 
 /// The agent's files as the slot's user sees them, not attached anywhere yet.
-fn mount_of(spec: &Spec, view: View, outside: u32) -> Result<Option<OwnedFd>, CageError> {
-    let home = format!("{AGENTS}/{}", spec.agent.name);
+fn mount_of(
+    spec: &Spec,
+    view: View,
+    outside: u32,
+    home: &mut Home,
+) -> Result<Option<OwnedFd>, CageError> {
+    let files = format!("{AGENTS}/{}", spec.agent.name);
     let place = match view {
         View::Nothing => return Ok(None),
-        View::Workspace => format!("{home}/workspace"),
-        View::WithTrash => home,
+        View::Workspace => format!("{files}/workspace"),
+        View::WithTrash => files,
     };
-    let users = cage::id_map_namespace(spec.agent.disk_uid, outside)?;
-    Ok(Some(cage::idmapped(&place, users.as_fd())?))
+    Ok(Some(cage::idmapped(&place, home.map(spec.agent.disk_uid, outside)?.as_fd())?))
 }
 
 fn attach(tree: BorrowedFd<'_>, at: &str) -> Result<(), KernelError> {

@@ -120,8 +120,8 @@ impl Forker {
             Heard::Epoch(epoch) => {
                 // nobody may hear of these any more: they end here
                 for cage in std::mem::take(&mut self.cages) {
-                    let (call, _, outcome) = cage.end("killed", &self.home);
-                    self.performer.ended(call, outcome);
+                    self.performer.ended(cage.call, cage.end("killed", &self.home));
+                    cage.destroy();
                 }
                 self.performer.settled(epoch);
             }
@@ -145,7 +145,7 @@ impl Forker {
         }
         let taken: BTreeSet<u32> = self.cages.iter().map(|cage| cage.slot).collect();
         let slot = (0..CAGES_MAX).find(|slot| !taken.contains(slot)).ok_or(Refusal::Busy)?;
-        let cage = Cage::build(&spec, &fds, slot, boot_ms(), &self.home).map_err(|error| {
+        let cage = Cage::build(&spec, &fds, slot, boot_ms(), &mut self.home).map_err(|error| {
             self.service.log(&format!("no cage: {error}")).ok();
             Refusal::NoCage
         })?;
@@ -167,8 +167,8 @@ impl Forker {
                     continue;
                 }
             };
-            let (call, _, outcome) = cage.end(&code, &self.home);
-            self.performer.ended(call, outcome);
+            self.performer.ended(cage.call, cage.end(&code, &self.home));
+            cage.destroy();
         }
     }
 }

@@ -15,6 +15,8 @@ pub const REQUEST: u16 = 1;
 pub const ACK: u16 = 4;
 /// `NLM_F_CREATE`: makes what is not there.
 pub const CREATE: u16 = 0x400;
+/// `NLM_F_EXCL`: refuses what is there.
+pub const EXCLUSIVE: u16 = 0x200;
 /// `NLM_F_APPEND`: adds at the end of a list.
 pub const APPEND: u16 = 0x800;
 /// `NLM_F_DUMP`: asks for all objects.
