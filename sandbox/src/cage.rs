@@ -283,6 +283,13 @@ fn drop_all() -> Table {
     }
 }
 
+/// Whether nothing is left of the last cage of a slot: a process that takes its time to die keeps its
+/// cgroup, and so the slot.
+pub(crate) fn is_gone(slot: u32) -> bool {
+    let removed = std::fs::remove_dir(format!("{CGROUPS}/slot-{slot}"));
+    removed.map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |()| true)
+}
+
 /// Ring two, before anybody is in it.
 fn make_cgroup(spec: &Spec, slot: u32) -> Result<String, CageError> {
     let path = format!("{CGROUPS}/slot-{slot}");

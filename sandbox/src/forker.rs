@@ -144,7 +144,8 @@ impl Forker {
             return Ok(());
         }
         let taken: BTreeSet<u32> = self.cages.iter().map(|cage| cage.slot).collect();
-        let slot = (0..CAGES_MAX).find(|slot| !taken.contains(slot)).ok_or(Refusal::Busy)?;
+        let free = |slot: &u32| !taken.contains(slot) && cage::is_gone(*slot);
+        let slot = (0..CAGES_MAX).find(free).ok_or(Refusal::Busy)?;
         let cage = Cage::build(&spec, &fds, slot, boot_ms(), &mut self.home).map_err(|error| {
             self.service.log(&format!("no cage: {error}")).ok();
             Refusal::NoCage

@@ -152,6 +152,12 @@ impl<'a> Stand<'a> {
         self.audit.send(&(VERSION, word), &[])
     }
 
+    /// Waits.
+    pub(crate) fn pause(&self, ms: u64) -> Result<(), ChannelError> {
+        wait(&[], &[], ms)?;
+        self.service.alive()
+    }
+
     /// The next that audit would hear.
     pub(crate) fn hear(&self) -> Result<ToAudit, ChannelError> {
         while wait(&[Some(self.audit.as_fd())], &[], 1_000)?.first() != Some(&true) {

@@ -108,7 +108,14 @@ impl Stand<'_> {
                 born = births(SLOT);
                 true
             })?;
-            while linux::process::reap().is_some() {}
+            // they die with the cage; until they have, the slot is not free
+            let mut dead = 0;
+            while dead < born {
+                match linux::process::reap() {
+                    Some(_) => dead += 1,
+                    None => self.pause(5)?,
+                }
+            }
             self.say(&format!("tasks {agent}"), born == most, &born)?;
         }
         Ok(())
@@ -153,8 +160,12 @@ impl Stand<'_> {
         let (ticket, answer) =
             self.spec((agent, 200_001), "filesystem.read", &input, decided, limits)?;
         self.send(&FromAudit::Ticket(ticket))?;
-        let started = self.hear()?;
-        let acted = matches!(started, ToAudit::Started { .. }) && act(&first_process(SLOT));
+        let acted = match self.hear()? {
+            ToAudit::Started { .. } => act(&first_process(SLOT)),
+            ToAudit::Refused { why, .. } => return Ok((Err(why), false)),
+            ToAudit::Ended { outcome, .. } => return Ok((Ok((outcome, Json::Null)), false)),
+            ToAudit::Settled { .. } => false,
+        };
         let came = self.outcome()?;
         drop(answer);
         Ok((came.map(|outcome| (outcome.0, Json::Null)), acted))
