@@ -29,16 +29,84 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
 
 /// Reads a value that is written in its one deterministic form, with nothing after it.
 ///
+/// Not for internally tagged or flattened types: serde reads those by way of a form of its own, in which
+/// a text may be a byte string. Statements and pairing requests, which are such, travel as JSON.
+///
 /// # Errors
 /// [`CborError::Decode`] and [`CborError::NotDeterministic`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
+    let rest = item(bytes, crate::limits::CBOR_DEPTH_MAX)?;
+    if !rest.is_empty() {
+        return Err(CborError::NotDeterministic);
+    }
+    // by way of a value: read at once, a text may be spelled as a byte string
     let value: Value =
         ciborium::de::from_reader_with_recursion_limit(bytes, crate::limits::CBOR_DEPTH_MAX)
             .map_err(|error| CborError::Decode(error.to_string()))?;
-    if encode_value(value.clone())? != bytes {
+    value.deserialized().map_err(|error| CborError::Decode(error.to_string()))
+}
+
+/// Checks that `bytes` begin with one item in its one deterministic form, without building it: every
+/// message and every record passes here. Returns what follows the item.
+fn item(bytes: &[u8], depth: usize) -> Result<&[u8], CborError> {
+    let cut = || CborError::Decode("it ends early".to_owned());
+    let deeper = || {
+        depth.checked_sub(1).ok_or_else(|| CborError::Decode("it is nested too deeply".to_owned()))
+    };
+    let (major, argument, mut rest) = head(bytes)?;
+    let length = usize::try_from(argument).map_err(|_error| cut());
+    match major {
+        0 | 1 => Ok(rest),
+        2 => Ok(rest.split_at_checked(length?).ok_or_else(cut)?.1),
+        3 => {
+            let (text, rest) = rest.split_at_checked(length?).ok_or_else(cut)?;
+            std::str::from_utf8(text).map_err(|error| CborError::Decode(error.to_string()))?;
+            Ok(rest)
+        }
+        4 => {
+            let depth = deeper()?;
+            for _ in 0..argument {
+                rest = item(rest, depth)?;
+            }
+            Ok(rest)
+        }
+        5 => {
+            let depth = deeper()?;
+            let mut last: &[u8] = &[];
+            for _ in 0..argument {
+                let after = item(rest, depth)?;
+                let key = rest.get(..rest.len() - after.len()).ok_or_else(cut)?;
+                if key <= last {
+                    return Err(CborError::NotDeterministic);
+                }
+                last = key;
+                rest = item(after, depth)?;
+            }
+            Ok(rest)
+        }
+        // false, true, null; no tag, no floating point number, nothing undefined
+        7 if matches!(bytes.first(), Some(0xf4..=0xf6)) => Ok(rest),
+        _ => Err(CborError::NotDeterministic),
+    }
+}
+
+/// Major type and argument of an item (RFC 8949 section 3), the argument as short as it can be.
+fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CborError> {
+    let cut = || CborError::Decode("it ends early".to_owned());
+    let (first, rest) = bytes.split_first().ok_or_else(cut)?;
+    let (major, short) = (first >> 5, first & 0x1f);
+    let width = match short {
+        0..=23 => return Ok((major, u64::from(short), rest)),
+        24..=27 => 1_usize << (short - 24),
+        _ => return Err(CborError::NotDeterministic),
+    };
+    let (argument, rest) = rest.split_at_checked(width).ok_or_else(cut)?;
+    let argument = argument.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let least = if width == 1 { 24 } else { 1_u64 << (width * 4) };
+    if argument < least {
         return Err(CborError::NotDeterministic);
     }
-    value.deserialized().map_err(|error| CborError::Decode(error.to_string()))
+    Ok((major, argument, rest))
 }
 
 fn encode_value(value: Value) -> Result<Vec<u8>, CborError> {
@@ -57,7 +125,7 @@ fn sorted(value: Value) -> Result<Value, CborError> {
         Value::Map(entries) => {
             let mut keyed = Vec::with_capacity(entries.len());
             for (key, item) in entries {
-                keyed.push((encode_value(key.clone())?, key, sorted(item)?));
+                keyed.push((encode_value(key.clone())?, sorted(key)?, sorted(item)?));
             }
             keyed.sort_by(|a, b| a.0.cmp(&b.0));
             if keyed.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0)) {
@@ -97,7 +165,55 @@ mod tests {
         assert_eq!(decode::<ToService>(&encode(&message).unwrap()).unwrap(), message);
     }
 
+    /// What the check must say: decoded as any value and written again, the bytes are the same.
+    fn is_its_own_encoding(bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        let value: Result<Value, _> = ciborium::from_reader(&mut rest);
+        value.is_ok_and(|value| encode_value(value).is_ok_and(|again| again == bytes))
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(|number| Value::Integer(number.into())),
+            any::<u64>().prop_map(|number| Value::Integer(number.into())),
+            "[a-z\u{e9}]{0,30}".prop_map(Value::Text),
+            proptest::collection::vec(any::<u8>(), 0..300).prop_map(Value::Bytes),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            let pairs = proptest::collection::vec((inner.clone(), inner.clone()), 0..6);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..6).prop_map(Value::Array),
+                pairs.prop_map(Value::Map),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn the_one_encoding_passes_and_any_other_does_not(
+            value in any_value(),
+            at in any::<prop::sample::Index>(),
+            bit in 0_u32..8,
+        ) {
+            if let Ok(mut bytes) = encode_value(value) {
+                prop_assert!(item(&bytes, 16).is_ok_and(<[u8]>::is_empty));
+                let at = at.index(bytes.len());
+                bytes[at] ^= 1_u8 << bit;
+                let passes = item(&bytes, 16).is_ok_and(<[u8]>::is_empty);
+                prop_assert!(!passes || is_its_own_encoding(&bytes), "{bytes:02x?}");
+            }
+        }
+
+        #[test]
+        fn any_bytes_pass_only_in_their_one_encoding(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let passes = item(&bytes, 16).is_ok_and(<[u8]>::is_empty);
+            prop_assert!(!passes || is_its_own_encoding(&bytes), "{bytes:02x?}");
+        }
+
         #[test]
         fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             if let Ok(message) = decode::<ToInit>(&bytes) {

@@ -8,12 +8,10 @@ use contract::console::{FromConsole, FromInit, ToConsole};
 use contract::door::{FromDoor, Status, ToDoor};
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::issue::{FromCertifier, ToCertifier};
-use contract::pairing::Request;
 use contract::path::CanonicalPath;
 use contract::perform::{
     AgentPlace, FromAudit, Limits, Outcome, Refusal, Spec, Ticket, ToAudit, VERSION,
 };
-use contract::statement::{Act, Statement};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,13 +79,8 @@ proptest! {
         let (certificate, authority) = (bytes.clone(), bytes.clone());
         decodes_or_is_refused(&FromCertifier::Certified { certificate, authority }, at, change, cut);
         decodes_or_is_refused(&FromConsole::Code, at, change, cut);
-        decodes_or_is_refused(&ToConsole { lines: vec![text.clone()] }, at, change, cut);
+        decodes_or_is_refused(&ToConsole { lines: vec![text] }, at, change, cut);
         let (key, secret) = (bytes.clone(), bytes);
         decodes_or_is_refused(&FromInit::FirstOperator { key, secret }, at, change, cut);
-        let act = Act::AgentAdd { name: text.clone(), token: text.clone(), source: None };
-        let (of_box, nonce, operator) = (text.clone(), text.clone(), text.clone());
-        decodes_or_is_refused(&Statement { of_box, nonce, operator, act }, at, change, cut);
-        let (name, key, recipient, mac) = (text.clone(), text.clone(), text.clone(), text);
-        decodes_or_is_refused(&Request { name, key, recipient, mac }, at, change, cut);
     }
 }

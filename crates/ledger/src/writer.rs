@@ -188,6 +188,12 @@ impl Filter {
         Self { records_max: u64::MAX, ..Self::default() }
     }
 
+    /// Whether every record passes.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.call.is_none() && self.kind.is_none() && self.facts.is_empty()
+    }
+
     /// Whether a record passes.
     #[must_use]
     pub fn passes(&self, envelope: &Envelope) -> bool {

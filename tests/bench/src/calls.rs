@@ -1,6 +1,7 @@
 //! Whole governed calls, under `krux dev`: through a door, decided, recorded durably, performed in a
 //! fresh cage. The peer is bubblewrap with every namespace, starting `true` and nothing else.
 
+use crate::restarts::restarts;
 use crate::{Places, ROUNDS, Row, quantile, time, us};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -20,7 +21,14 @@ const PEERS: usize = 20;
 const BUBBLEWRAP_US: f64 = 3_600.0;
 
 /// The services, ended with the benchmark.
-struct Dev(Child);
+pub(crate) struct Dev(Child);
+
+impl Dev {
+    /// The process that all of them descend from.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Dev {
     fn drop(&mut self) {
@@ -31,7 +39,7 @@ impl Drop for Dev {
     }
 }
 
-fn krux(places: &Places, words: &[&str]) -> Result<String> {
+pub(crate) fn krux(places: &Places, words: &[&str]) -> Result<String> {
     let output = Command::new(&places.krux)
         .arg("--config")
         .arg(places.data.join("krux"))
@@ -69,7 +77,7 @@ fn start(places: &Places) -> Result<Dev> {
 
 /// The rows.
 pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
-    let _dev = start(places)?;
+    let dev = start(places)?;
     let config = places.data.join("krux");
     let added: serde_json::Value =
         serde_json::from_str(&krux(places, &["agent", "add", "bench"])?)?;
@@ -137,6 +145,7 @@ pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
         ),
     ];
     rows.push(sustained(&client)?);
+    rows.push(restarts(places, &dev)?);
     Ok(rows)
 }
 

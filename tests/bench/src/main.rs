@@ -14,6 +14,7 @@
 
 mod calls;
 mod engines;
+mod restarts;
 
 use anyhow::{Context, Result};
 use serde_json::json;

@@ -125,7 +125,8 @@ impl Stand<'_> {
     /// under a smaller one.
     fn disk(&mut self) -> Result<(), ChannelError> {
         let limits = Limits { wall_ms: 8_000, ..LIMITS };
-        let seen = self.attack_as("without-nothing", "disk", limits)?;
+        let patient = Limits { wall_ms: 60_000, ..LIMITS };
+        let seen = self.attack_as("without-nothing", "disk", patient)?;
         self.same("disk", "control", &seen, "ok", &json!(true))?;
         let seen = self.watched("without-nothing", "disk", limits, |_pid| {
             let file = format!("{SLOT}/io.max");
