@@ -11,7 +11,7 @@ mod operator;
 
 pub use disk::{Disk, Part};
 pub use machine::{Machine, Options};
-pub use operated::{Client, Operated, Reply, krux};
+pub use operated::{Client, Operated, Reply, krux, krux_program};
 pub use operator::Operator;
 
 use anyhow::{Context, Result, ensure};

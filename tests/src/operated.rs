@@ -49,7 +49,7 @@ fn free_port() -> Result<u16> {
 /// # Errors
 /// When it cannot be run.
 pub fn krux(config: &std::path::Path, words: &[&str]) -> Result<(i32, Vec<Json>, String)> {
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(krux_program()?);
     command.arg("--config").arg(config).arg("--json").args(words);
     let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -59,7 +59,10 @@ pub fn krux(config: &std::path::Path, words: &[&str]) -> Result<(i32, Vec<Json>,
 }
 
 /// The krux that was built beside this test.
-fn program() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not there.
+pub fn krux_program() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(std::path::Path::parent).context("target folder")?;
     let krux = folder.join("krux");

@@ -10,6 +10,8 @@ mod bad_input;
 mod codes;
 #[path = "door/cuts.rs"]
 mod cuts;
+#[path = "door/desk.rs"]
+mod desk;
 #[path = "door/forged.rs"]
 mod forged;
 #[path = "door/headless.rs"]

@@ -1,0 +1,118 @@
+//! What an operator does at their desk besides the main job: another token, another place, another
+//! operator, the records as they come, a stdio client, a restart.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value as Json, json};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use tests::{Image, Operated};
+
+/// A krux that runs beside the test, ended with it.
+struct Beside(Child);
+
+impl Beside {
+    fn start(operated: &Operated, words: &[&str]) -> Result<Self> {
+        let mut command = Command::new(tests::krux_program()?);
+        command.arg("--config").arg(&operated.config).args(words);
+        Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+
+    /// Lines of its output, up to one that holds `words`.
+    fn until(&mut self, words: &str) -> Result<String> {
+        let output = self.0.stdout.as_mut().context("output")?;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            if line.contains(words) {
+                return Ok(line);
+            }
+        }
+        anyhow::bail!("it ended without `{words}`")
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn an_operators_desk_works() -> Result<()> {
+    let mut operated = Operated::start(&Image::test("smoke")?, "desk")?;
+    operated.pair()?;
+    tokens(&operated)?;
+    another_operator(&operated)?;
+    stdio(&operated)?;
+    let mut tail = Beside::start(&operated, &["--json", "audit", "tail", "--follow"])?;
+    operated.krux(&["agent", "pause", "worker"])?;
+    tail.until("agent-pause")?;
+    drop(tail);
+    let started = operated.machine.console().matches("kruxos: ready after").count();
+    ensure!(started == 1, "started {started} times");
+    operated.krux(&["reboot"])?;
+    operated.machine.wait_gone(60)
+}
+
+/// Tokens: another one in place of the first, and one that is good in one place alone.
+fn tokens(operated: &Operated) -> Result<()> {
+    let first = operated.agent("worker")?;
+    let rotated = operated.krux(&["agent", "rotate", "worker"])?;
+    let token = rotated.get("token").and_then(Json::as_str).context("token")?;
+    ensure!(first.get("/v1/tools").status == 401, "the first token still counts");
+    ensure!(operated.agent_with(token)?.get("/v1/tools").status == 200, "the second does not");
+    operated.krux(&["agent", "add", "elsewhere", "--source", "203.0.113.0/24"])?;
+    let elsewhere = operated.agent_with(&operated.token("elsewhere")?)?;
+    for reply in [
+        elsewhere.get("/v1/tools"),
+        elsewhere.call("agent.whoami", &json!({})),
+        elsewhere.get(&format!("/v1/calls/{}", "0".repeat(32))),
+    ] {
+        ensure!(reply.status == 401, "from another place: {reply:?}");
+    }
+    // QEMU's own network, from which this test comes
+    operated.krux(&["agent", "add", "here", "--source", "10.0.2.0/24"])?;
+    let here = operated.agent_with(&operated.token("here")?)?;
+    ensure!(here.call("agent.whoami", &json!({})).status == 200, "from its own place");
+    Ok(())
+}
+
+/// A second operator, signed in by the first, acts under their own name.
+fn another_operator(operated: &Operated) -> Result<()> {
+    let folder = operated.config.join("bob");
+    let (code, lines, said) = tests::krux(&folder, &["whoami"])?;
+    let bob = lines.first().with_context(|| format!("whoami: {code} {said}"))?;
+    let text =
+        |name: &str| bob.get(name).and_then(Json::as_str).map(str::to_owned).context("whoami");
+    let path = operated.config.join("boxes/box.json");
+    let mut known: Json = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    *known.get_mut("operator").context("operator")? = json!("bob");
+    std::fs::create_dir_all(folder.join("boxes"))?;
+    std::fs::write(folder.join("boxes/box.json"), known.to_string())?;
+    let (stranger, _, _) = tests::krux(&folder, &["status"])?;
+    ensure!(stranger == 4, "a stranger's exit code is {stranger}");
+    operated.krux(&["operator-add", "bob", &text("key")?, &text("recipient")?])?;
+    let (code, _, said) = tests::krux(&folder, &["agent", "pause", "worker"])?;
+    ensure!(code == 0, "{said}");
+    let (_, acts, _) = operated.try_krux(&["audit", "query", "--kind", "act"])?;
+    let by_bob = acts.iter().filter(|act| act.pointer("/facts/operator") == Some(&json!("bob")));
+    ensure!(by_bob.count() == 1, "{acts:?}");
+    operated.krux(&["agent", "resume", "worker"]).map(drop)
+}
+
+/// An MCP client that speaks over standard input and output.
+fn stdio(operated: &Operated) -> Result<()> {
+    let mut bridge = Beside::start(operated, &["mcp", "--agent", "worker"])?;
+    let input = bridge.0.stdin.as_mut().context("input")?;
+    let start = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {},
+        "clientInfo": { "name": "desk", "version": "1" } } });
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+        "name": "system.time", "arguments": {} } });
+    writeln!(input, "{start}\n{call}")?;
+    input.flush()?;
+    let answer: Json = serde_json::from_str(&bridge.until("\"id\":2")?)?;
+    let code = answer.pointer("/result/structuredContent/code");
+    ensure!(code == Some(&json!("ok")), "{answer}");
+    Ok(())
+}
