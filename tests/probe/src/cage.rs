@@ -1,6 +1,7 @@
 //! The probe in the place of pdp and audit: real specs and tickets to the real forker, and what came
 //! of each, as a line on the console. What is meant to be refused has a twin that is meant to work.
 
+use crate::facts::{facts, first_process, status};
 use crate::network;
 use capabilities::find;
 use channel::{Channel, ChannelError, Service, wait};
@@ -16,6 +17,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::chown;
+use std::path::Path;
 
 const EPOCH: u64 = 41;
 pub(crate) const ALICE: (&str, u32) = ("alice", 200_001);
@@ -355,8 +357,14 @@ impl<'a> Stand<'a> {
         let counted = matches!(&seen, Ok((outcome, _)) if outcome.dropped_packets > 0);
         self.say("the packet is counted", counted, &format!("{seen:?}"))?;
         drop(answer);
-        let left = std::path::Path::new("/sys/fs/cgroup/cages/slot-0").exists();
-        self.say("nothing is left of it", !left && status(&pid).is_empty(), &pid)
+        // the outcome is told first
+        let left = || Path::new("/sys/fs/cgroup/cages/slot-0").exists() || !status(&pid).is_empty();
+        for _ in 0..1_000 {
+            if left() {
+                self.pause(5)?;
+            }
+        }
+        self.say("nothing is left of it", !left(), &pid)
     }
 
     pub(crate) fn effects(&self, capability: &str, input: &Json) -> Vec<Effect> {
@@ -451,49 +459,4 @@ fn sealed(bytes: &[u8]) -> Result<(OwnedFd, [u8; 32]), ChannelError> {
     let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     fcntl_add_seals(&file, seals).map_err(kernel("fcntl"))?;
     Ok((file.into(), Sha256::digest(bytes).into()))
-}
-
-pub(crate) fn first_process(cgroup: &str) -> String {
-    let list = std::fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap_or_default();
-    list.lines().next().unwrap_or("0").to_owned()
-}
-
-fn status(pid: &str) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
-}
-
-/// What must be true of a caged worker, and what was seen.
-fn facts(pid: &str) -> Vec<(String, bool, String)> {
-    let mut facts = Vec::new();
-    let status = status(pid);
-    for (name, line) in [
-        ("uid", "Uid:\t100000\t100000\t100000\t100000"),
-        ("gid", "Gid:\t100000\t100000\t100000\t100000"),
-        ("groups", "Groups:\t \n"),
-        ("its own pid namespace", "\t1\n"),
-        ("permitted capabilities", "CapPrm:\t0000000000000000"),
-        ("effective capabilities", "CapEff:\t0000000000000000"),
-        ("bounding capabilities", "CapBnd:\t0000000000000000"),
-        ("no new privileges", "NoNewPrivs:\t1"),
-        ("seccomp", "Seccomp:\t2"),
-    ] {
-        facts.push((name.to_owned(), status.contains(line), status.replace('\n', " ")));
-    }
-    let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap_or_default();
-    let words: Vec<&str> = map.split_whitespace().collect();
-    facts.push(("uid 1100 and no other".to_owned(), words == ["1100", "100000", "1"], map));
-    let links = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
-    let names: Vec<&str> =
-        links.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
-    facts.push(("loopback and no more".to_owned(), names == ["lo"], links.replace('\n', " ")));
-    for (file, value) in
-        [("memory.max", "67108864"), ("pids.max", "4"), ("cpu.max", "100000 100000")]
-    {
-        let seen = std::fs::read_to_string(format!("/sys/fs/cgroup/cages/slot-0/{file}"));
-        let seen = seen.unwrap_or_default();
-        facts.push((file.to_owned(), seen.trim() == value, seen));
-    }
-    let io = std::fs::read_to_string("/sys/fs/cgroup/cages/slot-0/io.max").unwrap_or_default();
-    facts.push(("io.max".to_owned(), io.contains("rbps=67108864 wbps=67108864"), io));
-    facts
 }

@@ -5,6 +5,7 @@
 
 mod cage;
 mod codes;
+mod facts;
 mod network;
 mod rings;
 

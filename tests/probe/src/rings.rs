@@ -2,7 +2,8 @@
 //! lacks that ring alone, where it succeeds. The cages are made by a forker of the test image that
 //! leaves out what an agent's name says; `sandbox/src/rings.rs`.
 
-use crate::cage::{Came, LIMITS, Stand, ended, first_process};
+use crate::cage::{Came, LIMITS, Stand, ended};
+use crate::facts::first_process;
 use crate::network;
 use channel::{Channel, ChannelError, Wish};
 use contract::perform::{FromAudit, Limits, Refusal, ToAudit};
