@@ -15,7 +15,8 @@ fn a_pdp_that_was_taken_over_forges_nothing_that_counts() -> Result<()> {
     let client = operated.agent("victim")?;
     let order = operated.config.join("order");
     std::fs::write(&order, "pdp forger")?;
-    operated.krux(&["file", "put", "victim", &order.display().to_string(), "replace"])?;
+    // the answer goes by the pdp that this ends: it may not come
+    operated.try_krux(&["file", "put", "victim", &order.display().to_string(), "replace"])?;
     operated.machine.wait_for("forger: all tried", 180)?;
     operated.machine.wait_for("pdp is itself again: true", 60)?;
     let console = operated.machine.console();

@@ -49,7 +49,8 @@ fn killed_under_load(name: &str, rounds: u64, pause_ms: u64) -> Result<()> {
         .collect();
     let order = operated.config.join("order");
     std::fs::write(&order, format!("{rounds} {pause_ms} {SERVICES}"))?;
-    operated.krux(&["file", "put", "load-0", &order.display().to_string(), "kill"])?;
+    // the answer goes by services that this ends: it may not come
+    operated.try_krux(&["file", "put", "load-0", &order.display().to_string(), "kill"])?;
     let seconds = rounds * 8 * (pause_ms + 200) / 1_000 + 90;
     operated.machine.wait_for("kills are over", seconds)?;
     over.store(true, Ordering::Relaxed);
@@ -135,7 +136,7 @@ fn ledger_holds(operated: &Operated, told: &[Reply]) -> Result<()> {
     tests::report(&format!(
         "{count} replies: {done} calls, {ok} of them in a cage and ok, {typed} typed errors, {away} without a door"
     ));
-    ensure!(ok > 20, "too few calls went through to show anything: {ok} of {done}");
+    ensure!(ok > 5, "too few calls went through to show anything: {ok} of {done}");
     Ok(())
 }
 
