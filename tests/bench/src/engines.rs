@@ -38,8 +38,8 @@ fn set(rules: usize) -> Result<Set> {
     for rule in 0..rules {
         writeln!(
             text,
-            " - {{name: r{rule}, agents: [any], effects: [read], where: {{path: {{under: \
-             /workspace/d{rule}}}}}, decision: autonomous}}"
+            " - {{name: r{rule},agents: [any],effects: [read],where: {{path: {{under: \
+             /w/{rule}}}}},decision: autonomous}}"
         )?;
     }
     let layer = policy::parse(&text).map_err(|error| anyhow::anyhow!("{error}"))?;
