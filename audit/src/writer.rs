@@ -2,11 +2,12 @@
 //! ended. It speaks to nobody; `main` does, with what [`Writer::settle`] hands out.
 
 use crate::store::{Segments, StoreError};
+use channel::recent::Recent;
 use contract::digits::hex;
 use contract::perform::{CallId, Outcome};
 use ledger::writer::{Body, Draft, NotAppended, Release, place_fact};
 use ledger::{Chain, Kind, Record, RecordError, SaltedDigest};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -56,7 +57,7 @@ pub(crate) struct Writer {
     pub(crate) records: Segments,
     pub(crate) bodies: Segments,
     pub(crate) open: BTreeMap<CallId, Open>,
-    released: VecDeque<CallId>,
+    released: Recent<CallId, RELEASED_MAX>,
     boot: [u8; 16],
     last_wall_us: u64,
     /// Some record is not durable.
@@ -97,7 +98,7 @@ impl Writer {
             return Err(WriterError::Development);
         }
         let bodies = Segments::open(&folder.join("bodies"), false, |_| Ok(()))?;
-        let (released, dirty) = (VecDeque::new(), false);
+        let (released, dirty) = (Recent::default(), false);
         let mut writer = Self { chain, records, bodies, open, released, boot, last_wall_us, dirty };
         let kind = if last_boot == Some(boot) { Kind::Restart } else { Kind::Boot };
         let version = env!("CARGO_PKG_VERSION");
@@ -164,10 +165,7 @@ impl Writer {
     /// Notes that a call was released.
     pub(crate) fn release(&mut self, call: CallId, open: Open) {
         self.open.insert(call, open);
-        self.released.push_back(call);
-        if self.released.len() > RELEASED_MAX {
-            self.released.pop_front();
-        }
+        self.released.note(call);
     }
 
     /// Records how a call ended. `None` for one that is not open: it was closed already.

@@ -6,6 +6,7 @@
 
 mod mailbox;
 pub mod performer;
+pub mod recent;
 pub mod sealed;
 mod service;
 pub mod tickets;

@@ -1,6 +1,7 @@
 //! Which calls a performer may begin: specs that wait for their ticket, tickets that match. It does
 //! nothing itself; a performer acts on what [`Calls::release`] hands out and on nothing else.
 
+use crate::recent::Recent;
 use contract::perform::{CallId, Refusal, Spec, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -50,7 +51,7 @@ pub struct Calls {
     waiting: BTreeMap<CallId, Waiting>,
     /// In the order in which they came.
     order: VecDeque<CallId>,
-    used: VecDeque<CallId>,
+    used: Recent<CallId, USED_MAX>,
 }
 
 impl Calls {
@@ -93,10 +94,7 @@ impl Calls {
             return Err(Refusal::Used);
         }
         let waiting = self.waiting.remove(&ticket.call).ok_or(Refusal::NoSpec)?;
-        self.used.push_back(ticket.call);
-        if self.used.len() > USED_MAX {
-            self.used.pop_front();
-        }
+        self.used.note(ticket.call);
         if waiting.digest != ticket.spec {
             return Err(Refusal::OtherDigest);
         }

@@ -3,6 +3,7 @@
 
 use crate::facts::{facts, first_process, status};
 use crate::network;
+use crate::verdict::verdict;
 use capabilities::find;
 use channel::{Channel, ChannelError, Service, wait};
 use contract::cbor;
@@ -175,9 +176,7 @@ impl<'a> Stand<'a> {
         holds: bool,
         seen: &dyn std::fmt::Display,
     ) -> Result<(), ChannelError> {
-        // a long line of proof is no use on a console
-        let verdict = if holds { "holds".to_owned() } else { format!("DOES NOT HOLD: {seen}") };
-        self.service.log(&format!("cage {name}: {verdict}"))?;
+        self.service.log(&format!("cage {name}: {}", verdict(holds, seen)))?;
         self.service.alive()
     }
 

@@ -4,6 +4,8 @@
 //! ends its channel ends its run; init starts it again, and the ledger tells it how far it had come.
 #![forbid(unsafe_code)]
 
+mod verdict;
+
 use capabilities as _;
 use channel::{Channel, ChannelError, Service, sealed, wait};
 use contract::cbor;
@@ -15,6 +17,7 @@ use serde_json as _;
 use sha2::{Digest, Sha256};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use verdict::verdict;
 
 const PATIENCE_MS: u64 = 10_000;
 /// Time in which a performer would act on what it must not.
@@ -251,8 +254,7 @@ impl Forger {
         holds: bool,
         seen: &dyn std::fmt::Display,
     ) -> Result<(), ChannelError> {
-        let verdict = if holds { "holds".to_owned() } else { format!("DOES NOT HOLD: {seen}") };
-        self.service.log(&format!("forger {name}: {verdict}"))
+        self.service.log(&format!("forger {name}: {}", verdict(holds, seen)))
     }
 }
 

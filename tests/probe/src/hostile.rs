@@ -3,6 +3,8 @@
 //! a line on the console. What ends its channel ends its run; init starts it again with new edges.
 #![forbid(unsafe_code)]
 
+mod verdict;
+
 use capabilities as _;
 use channel::{Channel, ChannelError, Service, sealed};
 use contract::bytes::Bytes;
@@ -17,6 +19,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
+use verdict::verdict;
 
 const RUNS: &str = "/run/hostile-runs";
 const TOKEN: &str = "/data/agents/victim/workspace/token";
@@ -207,6 +210,5 @@ fn say(
     holds: bool,
     seen: &dyn std::fmt::Display,
 ) -> Result<(), ChannelError> {
-    let verdict = if holds { "holds".to_owned() } else { format!("DOES NOT HOLD: {seen}") };
-    service.log(&format!("hostile {name}: {verdict}"))
+    service.log(&format!("hostile {name}: {}", verdict(holds, seen)))
 }

@@ -8,6 +8,7 @@ mod codes;
 mod facts;
 mod network;
 mod rings;
+mod verdict;
 
 use channel::{ChannelError, Service, Wish};
 use ledger as _;
