@@ -92,7 +92,6 @@ struct Pdp {
     /// Requests refused before they were calls, by source and reason, since the last record of them.
     refused: BTreeMap<(String, String), u64>,
     next_number: u64,
-    boot: [u8; 16],
 }
 
 fn main() -> ExitCode {
@@ -125,7 +124,6 @@ fn main() -> ExitCode {
         folded: false,
         refused: BTreeMap::new(),
         next_number: 0,
-        boot,
     };
     match pdp.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -198,7 +196,7 @@ impl Pdp {
     fn changed(&mut self, name: &'static str) {
         match name {
             AUDIT => {
-                // it tells everything anew, from the first record on
+                // what it was told and did not record is void
                 for (_, Waiting { door, number, .. }) in std::mem::take(&mut self.waiting) {
                     self.tell_unavailable(door, number);
                 }
@@ -209,7 +207,8 @@ impl Pdp {
                         self.tell_unavailable(yes.door, yes.number);
                     }
                 }
-                self.state = State::new(self.boot);
+                self.closing.clear();
+                // what it knows of the ledger holds still, and `fold` sees that this is the same one
                 self.folded = false;
                 self.ask_history();
             }
@@ -260,10 +259,8 @@ impl Pdp {
         let content = content.unwrap_or_default();
         for bytes in ledger::frame::read_all(&content).0 {
             match Record::read(bytes) {
-                Ok(record) if record.envelope().sequence == self.state.length => {
-                    self.take(&record);
-                }
-                // a history that is not one: nothing can be decided from it
+                Ok(record) if self.state.is_next(record.envelope()) => self.take(&record),
+                // a history that is not one: nothing can be decided from it, nor from what was known
                 Ok(_) | Err(_) => return self.peers.cut_off(AUDIT),
             }
         }
@@ -289,7 +286,8 @@ impl Pdp {
     fn appended(&mut self, bytes: &[u8]) {
         let Ok(record) = Record::read(bytes) else { return self.peers.cut_off(AUDIT) };
         match record.envelope().sequence.cmp(&self.state.length) {
-            Ordering::Equal => {}
+            Ordering::Equal if self.state.is_next(record.envelope()) => {}
+            Ordering::Equal => return self.peers.cut_off(AUDIT),
             // it is in the history already, or will be in the next part of it
             Ordering::Less => return,
             Ordering::Greater if !self.folded => return,

@@ -94,6 +94,8 @@ pub(crate) struct InForce {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) length: u64,
+    /// The digest of the last record.
+    last: Option<Digest>,
     pub(crate) operators: BTreeMap<String, Operator>,
     pub(crate) agents: BTreeMap<String, Agent>,
     pub(crate) stopped: bool,
@@ -126,12 +128,18 @@ impl State {
         last.unwrap_or(contract::uids::AGENTS) + 1
     }
 
+    /// Whether a record follows the last one.
+    pub(crate) fn is_next(&self, record: &Envelope) -> bool {
+        record.sequence == self.length && record.previous == self.last.unwrap_or(Digest::NONE)
+    }
+
     /// Takes the next record.
     ///
     /// An act that no operator signed is passed over: whoever forged it into the ledger got nothing.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), ActError> {
         let envelope = record.envelope();
         self.length = envelope.sequence + 1;
+        self.last = Some(record.digest());
         self.acts.take(envelope)?;
         let now = envelope.boot == self.boot;
         match envelope.kind {
@@ -310,5 +318,38 @@ impl State {
                 self.calls.remove(&oldest);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::Chain;
+    use ledger::writer::Draft;
+
+    fn next(chain: &mut Chain, count: &str) -> Record {
+        let draft = Draft::new(Kind::Refused, &[("count", count)]);
+        let envelope = draft.into_envelope([1; 16], 0, 0, BTreeMap::new());
+        chain.append(envelope).unwrap().record().clone()
+    }
+
+    #[test]
+    fn only_the_record_that_follows_in_this_very_ledger_is_next() {
+        let (mut ours, mut other) = (Chain::default(), Chain::default());
+        let mut state = State::new([1; 16]);
+        for count in ["1", "2"] {
+            let record = next(&mut ours, count);
+            assert!(state.is_next(record.envelope()));
+            state.apply(&record).unwrap();
+            assert!(!state.is_next(record.envelope()), "twice");
+        }
+        next(&mut other, "1");
+        next(&mut other, "3");
+        assert!(!state.is_next(next(&mut other, "4").envelope()), "of another ledger");
+        let skipped = ours.clone();
+        next(&mut ours, "5");
+        assert!(!state.is_next(next(&mut ours, "6").envelope()), "one left out");
+        assert!(state.is_next(next(&mut skipped.clone(), "5").envelope()));
+        assert_eq!((state.length, state.refused), (2, 3));
     }
 }
