@@ -346,10 +346,10 @@ mod tests {
         next(&mut other, "1");
         next(&mut other, "3");
         assert!(!state.is_next(next(&mut other, "4").envelope()), "of another ledger");
-        let skipped = ours.clone();
+        let mut skipped = ours.clone();
         next(&mut ours, "5");
         assert!(!state.is_next(next(&mut ours, "6").envelope()), "one left out");
-        assert!(state.is_next(next(&mut skipped.clone(), "5").envelope()));
+        assert!(state.is_next(next(&mut skipped, "5").envelope()));
         assert_eq!((state.length, state.refused), (2, 3));
     }
 }
