@@ -179,6 +179,8 @@ impl Writer {
             ("memory_peak_bytes", outcome.memory_peak_bytes),
             ("cpu_us", outcome.cpu_us),
             ("dropped_packets", outcome.dropped_packets),
+            ("wall_us", outcome.wall_us),
+            ("built_us", outcome.built_us),
         ];
         let mut draft = Draft::new(Kind::Outcome, &[("code", &outcome.code)]);
         draft.call = Some(call);

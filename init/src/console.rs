@@ -3,7 +3,7 @@
 
 use crate::error::BootError;
 use rustix::fs::{OFlags, fcntl_setfl};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -19,16 +19,18 @@ const LINE_CHARACTERS_MAX: usize = 8_192;
 pub(crate) fn say(line: &str) {
     let line = printable(line);
     kernel_log(6, &line);
-    // opening may not wait: for a carrier, or in development for a reader that is gone (fifo(7))
-    let opened = OpenOptions::new()
-        .write(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open("/dev/console");
-    if let Ok(mut console) = opened
-        && fcntl_setfl(&console, OFlags::empty()).is_ok()
-    {
+    if let Ok(mut console) = open_now("/dev/console") {
         drop(writeln!(console, "kruxos: {line}\r"));
     }
+}
+
+/// Opens for writing without waiting: for a carrier, or in development, where console and log are
+/// pipes, for a reader that is gone (fifo(7)).
+pub(crate) fn open_now(path: &str) -> std::io::Result<File> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().write(true).custom_flags(nonblocking).open(path)?;
+    fcntl_setfl(&file, OFlags::empty())?;
+    Ok(file)
 }
 
 /// Records one line in the kernel's log alone.
@@ -90,7 +92,7 @@ pub(crate) fn stray() {
 
 fn kernel_log(level: u8, line: &str) {
     let line: String = line.chars().take(LOG_CHARACTERS_MAX).collect();
-    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+    if let Ok(mut log) = open_now("/dev/kmsg") {
         drop(log.write_all(format!("<{level}>kruxos: {line}\n").as_bytes()));
     }
 }

@@ -3,26 +3,7 @@
 
 use contract::effect::{Effect, Field, Kind, Value};
 use contract::path::WORKSPACE;
-
-/// What a call may do beneath one path of its cage.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Grant {
-    /// The path, in the cage.
-    pub(crate) path: String,
-    /// What is allowed there.
-    pub(crate) access: Access,
-}
-
-/// Sets of Landlock rights that effects turn into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Access {
-    /// Read one file, or the names and files beneath a directory.
-    Read,
-    /// Make, write and replace files in a directory: rights on names belong to the directory.
-    Write,
-    /// Make and remove names in a directory, without writing what they name.
-    Rename,
-}
+use contract::perform::{Access, Grant};
 
 /// What of the agent's directory is mounted in the cage, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +23,12 @@ pub(crate) fn view(capability: &str) -> View {
         other if other.starts_with("filesystem.") => View::Workspace,
         _ => View::Nothing,
     }
+}
+
+/// Whether a call may change its files at all; they are mounted read-only otherwise.
+pub(crate) fn writes(effects: &[Effect], view: View) -> bool {
+    let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete);
+    view == View::WithTrash || effects.iter().any(changes)
 }
 
 /// The rules for these effects, with paths as the cage's view has them. A name is made and removed
@@ -110,6 +97,23 @@ mod tests {
                 (path("/workspace/b"), Access::Rename),
             ]
         );
+    }
+
+    #[test]
+    fn a_call_that_only_reads_gets_its_files_read_only() {
+        for (name, input, changes) in [
+            ("filesystem.read", json!({"path": "a"}), false),
+            ("filesystem.list", json!({"path": "a"}), false),
+            ("filesystem.stat", json!({"path": "a"}), false),
+            ("filesystem.append", json!({"path": "a", "content": ""}), true),
+            ("filesystem.mkdir", json!({"path": "a"}), true),
+            ("filesystem.copy", json!({"from": "a", "to": "b"}), true),
+            ("filesystem.delete", json!({"path": "a"}), true),
+        ] {
+            let declaration = find(name).unwrap();
+            let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
+            assert_eq!(writes(&effects, view(&declaration.id())), changes, "{name}");
+        }
     }
 
     #[test]

@@ -27,6 +27,12 @@ const EVERY: &[(&str, &str)] = &[
     ("write", "the answer"),
     ("writev", "the answer"),
     ("close", "descriptors"),
+    (
+        "landlock_create_ruleset",
+        "the domain that a call's part is kept in, made before there is one",
+    ),
+    ("landlock_add_rule", "a call's part"),
+    ("landlock_restrict_self", "giving up all but a call's part"),
     ("recvmsg", "the work, from the forker"),
     ("sendmsg", "the outcome, to the forker"),
     ("exit_group", "the end"),

@@ -1,54 +1,54 @@
-//! The forker: takes specs from pdp and tickets from audit, builds a cage for each call that a ticket
-//! releases, and tells audit how it ended. One thread, one loop; it decides nothing.
+//! The forker: takes specs from pdp and tickets from audit, hands each call that a ticket releases to a
+//! cage of its own, and tells audit how it ended. One thread, one loop; it decides nothing.
 #![forbid(unsafe_code)]
 
-mod cage;
+mod cages;
+mod cgroup;
 mod cut;
+mod error;
 mod filter;
 mod home;
+mod inside;
+mod origin;
+mod pool;
 mod rings;
+mod slot;
 
-use cage::{Cage, Home};
+use cages::{Cages, Said};
 use capabilities as _;
 use channel::performer::{Heard, Performer};
 use channel::tickets::Released;
 use channel::{ChannelError, Service, Wish, wait};
 use contract::perform::{Outcome, Refusal};
 use linux::clock::boot_ms;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json as _;
 use sha2 as _;
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 const FROM_PDP: &str = "pdp-forker";
 const TO_AUDIT: &str = "audit-forker";
-/// Most cages at once, which is also the number of slots.
-const CAGES_MAX: u32 = 32;
 const ALIVE_MS: u64 = 1_000;
 
 /// The forker's state: nothing of it outlives the process.
-#[derive(Debug)]
 struct Forker {
     service: Service,
     performer: Performer,
-    cages: Vec<Cage>,
-    home: Home,
+    cages: Cages,
     alive_due_ms: u64,
 }
 
 fn main() -> ExitCode {
     let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
-    let home = match Home::open() {
-        Ok(home) => home,
+    let cages = match Cages::open() {
+        Ok(cages) => cages,
         Err(error) => {
             service.log(&error.to_string()).ok();
             return ExitCode::FAILURE;
         }
     };
     let performer = Performer::new(service.edge(FROM_PDP), service.edge(TO_AUDIT));
-    let mut forker = Forker { service, performer, cages: Vec::new(), home, alive_due_ms: 0 };
+    let mut forker = Forker { service, performer, cages, alive_due_ms: 0 };
     match forker.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,30 +67,38 @@ impl Forker {
                 self.service.alive()?;
                 self.alive_due_ms = now + ALIVE_MS;
             }
-            let [init, pdp, audit] = self.wait(now)?;
-            if init && self.hear_init()? {
+            let (build, waited_for) = self.cages.wants(now);
+            let ready = self.wait(now, build)?;
+            let of = |index: usize| ready.get(index).copied().unwrap_or(false);
+            if of(0) && self.hear_init()? {
                 return Ok(());
             }
-            if pdp {
+            // the cages first: what they free is what the next call gets
+            self.cages.turn(ready.get(3..).unwrap_or_default(), boot_ms());
+            self.tell()?;
+            self.cages.reap();
+            if of(1) {
                 self.performer.hear_pdp();
             }
-            if audit {
+            if of(2) {
                 self.hear_audit();
+                self.tell()?;
             }
-            self.collect();
+            // a cage is built while nobody speaks, or for somebody who waits for it
+            if build && (waited_for || !of(1) && !of(2)) {
+                self.cages.build(boot_ms());
+                self.tell()?;
+            }
         }
     }
 
-    /// Waits for any peer, any cage, or the next deadline.
-    fn wait(&self, now: u64) -> Result<[bool; 3], ChannelError> {
+    /// Waits for any peer, any cage, or the next deadline; not at all with something to build.
+    fn wait(&self, now: u64, build: bool) -> Result<Vec<bool>, ChannelError> {
         let [pdp, audit] = self.performer.edges();
         let mut watched = vec![Some(self.service.as_fd()), pdp, audit];
-        watched.extend(self.cages.iter().map(|cage| Some(cage.speaks())));
-        let deadlines = self.cages.iter().map(|cage| cage.deadline_ms);
-        let next = deadlines.chain([self.alive_due_ms]).min().unwrap_or(now);
-        let ready = wait(&watched, &[], next.saturating_sub(now))?;
-        let of = |index: usize| ready.get(index).copied().unwrap_or(false);
-        Ok([of(0), of(1), of(2)])
+        watched.extend(self.cages.files().into_iter().map(Some));
+        let due = self.cages.due_ms(now).min(self.alive_due_ms);
+        wait(&watched, &[], if build { 0 } else { due.saturating_sub(now) })
     }
 
     /// True when init wants this service to stop.
@@ -118,11 +126,9 @@ impl Forker {
                 }
             }
             Heard::Epoch(epoch) => {
-                // nobody may hear of these any more: they end here
-                for cage in std::mem::take(&mut self.cages) {
-                    self.performer.ended(cage.call, cage.end("killed", &self.home));
-                    cage.destroy();
-                }
+                self.cages.kill_calls();
+                // what a log cannot take is no reason to leave audit waiting
+                self.tell().ok();
                 self.performer.settled(epoch);
             }
         }
@@ -143,45 +149,22 @@ impl Forker {
             self.performer.ended(spec.call, Outcome::of(code));
             return Ok(());
         }
-        let taken: BTreeSet<u32> = self.cages.iter().map(|cage| cage.slot).collect();
-        let free = |slot: &u32| !taken.contains(slot) && cage::is_gone(*slot);
-        let slot = (0..CAGES_MAX).find(free).ok_or(Refusal::Busy)?;
-        let cage = Cage::build(&spec, &fds, slot, boot_ms(), &mut self.home).map_err(|error| {
-            self.service.log(&format!("no cage: {error}")).ok();
-            Refusal::NoCage
-        })?;
-        self.performer.started(spec.call);
-        self.cages.push(cage);
+        self.cages.take(spec, fds);
         Ok(())
     }
 
-    /// Ends every cage that spoke, died, or is over its time.
-    fn collect(&mut self) {
-        let now = boot_ms();
-        let cages = std::mem::take(&mut self.cages);
-        for cage in cages {
-            let code = match speaks_now(&cage) {
-                Some(code) => code,
-                None if now >= cage.deadline_ms => "late".to_owned(),
-                None => {
-                    self.cages.push(cage);
-                    continue;
-                }
-            };
-            self.performer.ended(cage.call, cage.end(&code, &self.home));
-            cage.destroy();
+    /// Says what came of calls.
+    fn tell(&mut self) -> Result<(), ChannelError> {
+        for said in self.cages.said() {
+            match said {
+                Said::Started(call) => self.performer.started(call),
+                Said::Refused(call, why) => self.performer.refused(call, why),
+                Said::Ended(call, outcome) => self.performer.ended(call, outcome),
+                Said::NoCage(why) => self.service.log(&format!("no cage: {why}"))?,
+            }
         }
+        Ok(())
     }
-}
-
-/// The code that the worker ended with, `crashed` when it ended without one; `None` while it works.
-fn speaks_now(cage: &Cage) -> Option<String> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut watched = [PollFd::from_borrowed_fd(cage.speaks(), PollFlags::IN)];
-    if poll(&mut watched, Some(&now)) != Ok(1) {
-        return None;
-    }
-    Some(cage.take_done().map_or_else(|| "crashed".to_owned(), |done| done.code))
 }
 
 /// Whether a spec names a place that cannot lead anywhere else.

@@ -24,6 +24,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,6 +66,11 @@ pub enum ChannelError {
         /// What it answered.
         errno: Errno,
     },
+}
+
+thread_local! {
+    /// Where every frame of a thread is received: 64 KiB anew for each cost more than the frame.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
 }
 
 /// One end of a pair; both ends are alike.
@@ -153,11 +159,14 @@ impl Channel {
     }
 
     fn take(&self, flags: RecvFlags) -> Result<Frame, ChannelError> {
-        let mut bytes = vec![0; FRAME_BYTES_MAX];
+        BUFFER.with_borrow_mut(|buffer| self.take_into(buffer, flags))
+    }
+
+    fn take_into(&self, buffer: &mut [u8], flags: RecvFlags) -> Result<Frame, ChannelError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_FDS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let answer =
-            rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)
+            rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut control, flags)
                 .map_err(|errno| kernel("recvmsg", errno))?;
         let mut fds = Vec::new();
         for message in control.drain() {
@@ -171,7 +180,7 @@ impl Channel {
         if answer.bytes == 0 {
             return Err(ChannelError::Closed);
         }
-        bytes.truncate(answer.bytes);
+        let bytes = buffer.get(..answer.bytes).unwrap_or_default().to_vec();
         Ok(Frame { bytes, fds })
     }
 }

@@ -169,7 +169,8 @@ fn is_what_it_says(spec: &Spec, input: &OwnedFd) -> bool {
 fn digest(file: &OwnedFd) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut at = 0;
-    let mut chunk = vec![0; 1 << 16];
+    let length = rustix::fs::fstat(file).ok()?.st_size;
+    let mut chunk = vec![0; usize::try_from(length).ok()?.clamp(1, 1 << 16)];
     loop {
         let count = rustix::io::pread(file, &mut chunk, at).ok()?;
         if count == 0 {

@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Number of a call.
 pub type CallId = [u8; 16];
@@ -50,6 +50,12 @@ pub struct Limits {
     pub cpu_us: u64,
     /// Time from its ticket to its end.
     pub wall_ms: u64,
+}
+
+impl Limits {
+    /// What a cage is made for before it has a call, and what most calls get.
+    pub const STANDARD: Self =
+        Self { memory_bytes: 96 << 20, tasks: 8, cpu_us: 100_000, wall_ms: 30_000 };
 }
 
 /// From audit to a performer, once the decision is durable.
@@ -145,6 +151,10 @@ pub struct Outcome {
     pub cpu_us: u64,
     /// Packets that the cage tried to send or receive, all of them dropped.
     pub dropped_packets: u64,
+    /// Microseconds from its ticket to the worker's word.
+    pub wall_us: u64,
+    /// Microseconds that its cage took to be built, before or after the ticket.
+    pub built_us: u64,
 }
 
 impl Outcome {
@@ -152,11 +162,11 @@ impl Outcome {
     #[must_use]
     pub fn of(code: &str) -> Self {
         let code = code.to_owned();
-        Self { code, memory_peak_bytes: 0, cpu_us: 0, dropped_packets: 0 }
+        Self { code, memory_peak_bytes: 0, cpu_us: 0, dropped_packets: 0, wall_us: 0, built_us: 0 }
     }
 }
 
-/// From the forker to a worker in its cage, with the input, the answer's pipe.
+/// From the forker to a worker in its cage, with the input and the answer's pipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
@@ -164,12 +174,38 @@ pub struct Work {
     pub call: CallId,
     /// `category.verb@version`.
     pub capability: String,
+    /// What the worker keeps before it reads the input; it gives up everything else.
+    pub grants: Vec<Grant>,
 }
 
-/// From a worker to the forker: the code it ends with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a call may do beneath one path of its cage.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Done {
-    /// `ok` or a failure that the capability declares.
-    pub code: String,
+pub struct Grant {
+    /// The path, in the cage.
+    pub path: String,
+    /// What is allowed there.
+    pub access: Access,
+}
+
+/// Sets of Landlock rights that effects turn into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read one file, or the names and files beneath a directory.
+    Read,
+    /// Make, write and replace files in a directory: rights on names belong to the directory.
+    Write,
+    /// Make and remove names in a directory, without writing what they name.
+    Rename,
+}
+
+/// From a worker to the forker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FromWorker {
+    /// It stands in its cage and waits for a call.
+    Parked,
+    /// The call ended with this code: `ok` or a failure that the capability declares.
+    Done(String),
 }

@@ -10,7 +10,8 @@ use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::issue::{FromCertifier, ToCertifier};
 use contract::path::CanonicalPath;
 use contract::perform::{
-    AgentPlace, FromAudit, Limits, Outcome, Refusal, Spec, Ticket, ToAudit, VERSION,
+    Access, AgentPlace, FromAudit, FromWorker, Grant, Limits, Outcome, Refusal, Spec, Ticket,
+    ToAudit, VERSION, Work,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -67,6 +68,9 @@ proptest! {
         let outcome = Outcome::of("ok");
         decodes_or_is_refused(&ToAudit::Ended { call, outcome }, at, change, cut);
         decodes_or_is_refused(&ToAudit::Refused { call, why: Refusal::Late }, at, change, cut);
+        let grants = vec![Grant { path: text.clone(), access: Access::Rename }];
+        decodes_or_is_refused(&Work { call, capability: text.clone(), grants }, at, change, cut);
+        decodes_or_is_refused(&FromWorker::Done(text.clone()), at, change, cut);
         let (token, source, capability) = (bytes.clone(), text.clone(), text.clone());
         decodes_or_is_refused(&FromDoor::Call { number, token, source, capability }, at, change, cut);
         let (statement, signature) = (text.clone(), bytes.clone());

@@ -120,19 +120,26 @@ pub fn map_ids(pid: Pid, inside: u32, outside: u32) -> Result<(), KernelError> {
 }
 
 /// A detached copy of the mount at `directory` in which owner `from` on the disk is `to`, and which
-/// allows neither set-user-id programs nor devices, nor executing anything.
+/// allows neither set-user-id programs nor devices, nor executing anything, nor writing unless
+/// `writable`.
 ///
 /// `users` is a user namespace whose map is `from to 1` (made by [`id_map_namespace`]).
 ///
 /// # Errors
 /// The kernel's refusal: a file system that knows no idmapped mounts.
-pub fn idmapped(directory: &str, users: BorrowedFd<'_>) -> Result<OwnedFd, KernelError> {
+pub fn idmapped(
+    directory: &str,
+    users: BorrowedFd<'_>,
+    writable: bool,
+) -> Result<OwnedFd, KernelError> {
     use rustix::mount::{OpenTreeFlags, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(rustix::fs::CWD, directory, flags)
         .map_err(|errno| KernelError::new("open_tree", directory, errno))?;
+    let read_only = if writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
     let mut attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP
+        attr_set: read_only
+            | libc::MOUNT_ATTR_IDMAP
             | libc::MOUNT_ATTR_NOSUID
             | libc::MOUNT_ATTR_NODEV
             | libc::MOUNT_ATTR_NOEXEC

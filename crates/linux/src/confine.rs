@@ -4,7 +4,7 @@
 use crate::{KernelError, last_errno};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
-    PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -86,6 +86,8 @@ pub enum Rights {
     Execute,
     /// Make, write and replace files and directories; link and rename into it.
     Make,
+    /// Everything that a worker may ever be granted: any of the others but executing.
+    Files,
     /// Make and remove names, and rename between places that have this. Landlock lets nothing move
     /// to where more could be done with it, so both places must have the same, and none may write.
     Rename,
@@ -118,6 +120,14 @@ pub enum LandlockError {
         /// What the kernel said.
         source: landlock::PathFdError,
     },
+    /// What a path is cannot be told.
+    #[error("landlock: `{path}`: {errno}")]
+    Status {
+        /// The path as the rule gives it.
+        path: String,
+        /// What the kernel said.
+        errno: rustix::io::Errno,
+    },
     /// The kernel enforced less than was asked.
     #[error("landlock: the kernel enforces this domain only in part")]
     Partial,
@@ -128,17 +138,48 @@ pub enum LandlockError {
 /// # Errors
 /// [`LandlockError`]; the process is then to end, since it may be half confined.
 pub fn landlock(reach: &Reach) -> Result<(), LandlockError> {
-    let mut created = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
-        .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
-        .scope(Scope::from_all(LANDLOCK_ABI))?
-        .create()?
-        .set_compatibility(CompatLevel::HardRequirement);
+    Domain::prepare()?.enter(reach)
+}
+
+/// A Landlock domain that allows nothing and is not entered yet.
+#[derive(Debug)]
+pub struct Domain(RulesetCreated);
+
+impl Domain {
+    /// Makes it: the slow half, for a process that will be told later what it keeps.
+    ///
+    /// # Errors
+    /// [`LandlockError`]: the kernel knows less than is asked.
+    pub fn prepare() -> Result<Self, LandlockError> {
+        let created = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
+            .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
+            .scope(Scope::from_all(LANDLOCK_ABI))?
+            .create()?
+            .set_compatibility(CompatLevel::HardRequirement)
+            // every caller has set it: restrict_self(2) refuses where it is not
+            .no_new_privs(false);
+        Ok(Self(created))
+    }
+
+    /// Enters it, keeping `reach`.
+    ///
+    /// # Errors
+    /// [`LandlockError`]; the process is then to end.
+    pub fn enter(self, reach: &Reach) -> Result<(), LandlockError> {
+        add_rules(self.0, reach)
+    }
+}
+
+fn add_rules(mut created: RulesetCreated, reach: &Reach) -> Result<(), LandlockError> {
     for (path, rights) in &reach.files {
         let fd = PathFd::new(path)
             .map_err(|source| LandlockError::Path { path: path.clone(), source })?;
-        let directory = std::path::Path::new(path).is_dir();
+        // of the open file: the path may be another by now, and a worker's filter knows no stat(2)
+        let status = rustix::fs::fstat(&fd)
+            .map_err(|errno| LandlockError::Status { path: path.clone(), errno })?;
+        let directory = rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir();
         let access = access(*rights);
         let access = if !directory { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
         created = created.add_rule(PathBeneath::new(fd, access))?;
@@ -173,6 +214,7 @@ fn access(rights: Rights) -> BitFlags<AccessFs> {
                 | AccessFs::RemoveFile
                 | AccessFs::Refer
         }
+        Rights::Files => access(Rights::Read) | access(Rights::Make) | access(Rights::Rename),
         Rights::Rename => {
             AccessFs::MakeReg
                 | AccessFs::MakeDir

@@ -87,16 +87,7 @@ pub enum Verdict {
     Drop,
 }
 
-/// Packets and bytes that one rule saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counter {
-    /// Number of packets.
-    pub packets: u64,
-    /// Their length in bytes.
-    pub bytes: u64,
-}
-
-/// Opens the socket that [`replace`] and [`counters`] speak through, in the caller's namespace.
+/// Opens the socket that [`replace`], [`create`] and [`packets`] speak through, in the caller's namespace.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -129,37 +120,32 @@ pub fn create(socket: &OwnedFd, table: &Table) -> Result<(), KernelError> {
     netlink::transact(socket, &batch, wanted)
 }
 
-/// The counters of the rules of one chain, in order.
+/// Packets that the rules of one table saw, all of them together.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn counters(socket: &OwnedFd, table: &str, chain: &str) -> Result<Vec<Counter>, KernelError> {
+pub fn packets(socket: &OwnedFd, table: &str) -> Result<u64, KernelError> {
     let mut batch = Batch::default();
     batch.message(GET_RULE, DUMP, &header(FAMILY_INET, 0), |a| {
-        a.string(1, table).string(2, chain);
+        a.string(1, table);
     });
-    let mut found = Vec::new();
-    for body in netlink::dump(socket, &batch)? {
+    let seen = |body: &Vec<u8>| {
         let attributes = body.get(4..).unwrap_or_default();
-        let of_chain = netlink::attribute(attributes, 2)
-            .is_some_and(|name| name.strip_suffix(&[0]) == Some(chain.as_bytes()));
-        if of_chain {
-            found.push(counter_of(netlink::attribute(attributes, 4).unwrap_or_default()));
-        }
-    }
-    Ok(found)
+        packets_of(netlink::attribute(attributes, 4).unwrap_or_default())
+    };
+    Ok(netlink::dump(socket, &batch)?.iter().map(seen).sum())
 }
 
-fn counter_of(mut expressions: &[u8]) -> Counter {
+/// The packets of a rule's counter, from its expressions.
+fn packets_of(mut expressions: &[u8]) -> u64 {
     while let Some(element) = netlink::attribute(expressions, 1) {
         if netlink::attribute(element, 1) == Some(b"counter\0") {
-            let data = netlink::attribute(element, 2).unwrap_or_default();
-            return Counter { packets: number64(data, 2), bytes: number64(data, 1) };
+            return number64(netlink::attribute(element, 2).unwrap_or_default(), 2);
         }
         let used = (element.len() + 4).next_multiple_of(4);
         expressions = expressions.get(used..).unwrap_or_default();
     }
-    Counter::default()
+    0
 }
 
 fn number64(data: &[u8], kind: u16) -> u64 {

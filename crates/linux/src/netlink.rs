@@ -26,7 +26,7 @@ pub const DUMP: u16 = 0x300;
 const NESTED: u16 = 0x8000;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-const ANSWER_BYTES_MAX: usize = 65_536;
+const ANSWER_BYTES_MAX: usize = 16_384;
 
 /// One or more messages under construction.
 #[derive(Debug, Default, Clone)]

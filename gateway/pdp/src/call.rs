@@ -32,10 +32,6 @@ const BEGIN_MS: u64 = 5_000;
 const DECIDE_WITHIN_S: u64 = 1_800;
 const RUN_WITHIN_S: u64 = 300;
 
-/// What a call may use.
-const LIMITS: Limits =
-    Limits { memory_bytes: 96 << 20, tasks: 8, cpu_us: 100_000, wall_ms: 30_000 };
-
 /// A decision that lets something happen. There is no other way to a [`Permit`].
 #[derive(Debug)]
 pub(crate) struct Allowed(());
@@ -343,7 +339,7 @@ pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -
         agent: AgentPlace { name: name.to_owned(), disk_uid },
         effects: asked.effects.clone(),
         input: asked.digest,
-        limits: LIMITS,
+        limits: Limits::STANDARD,
     }
 }
 

@@ -157,7 +157,7 @@ fn become_service(
     signal::unblock_all()?;
     // the log's file first: with it open, no other descriptor can land on the numbers below
     let null = File::open("/dev/null").during("open", "/dev/null")?;
-    let log = File::options().write(true).open("/dev/kmsg").during("open", "/dev/kmsg")?;
+    let log = console::open_now("/dev/kmsg").during("open", "/dev/kmsg")?;
     let filter = Filter::allow(&service.syscalls).during("filter", &service.name)?;
     let kept = capabilities(service)?;
     let program = CString::new(service.program.as_str()).during("execute", &service.program)?;

@@ -1,7 +1,7 @@
 //! The probe in the place of pdp and audit: real specs and tickets to the real forker, and what came
 //! of each, as a line on the console. What is meant to be refused has a twin that is meant to work.
 
-use crate::facts::{facts, first_process, status};
+use crate::facts::{at_work, facts, status};
 use crate::network;
 use crate::verdict::verdict;
 use capabilities::find;
@@ -18,7 +18,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::chown;
-use std::path::Path;
 
 const EPOCH: u64 = 41;
 pub(crate) const ALICE: (&str, u32) = ("alice", 200_001);
@@ -93,6 +92,7 @@ impl<'a> Stand<'a> {
     fn hostile_worker(&mut self) -> Result<(), ChannelError> {
         let bound = rustix::mount::mount_bind("/usr/lib/kruxos-test/inspector", "/usr/bin/worker");
         self.say("a worker in the worker's place", bound.is_ok(), &format!("{bound:?}"))?;
+        self.restart_forker()?; // the cages that wait have the real one
         let seen = self.attack("outside", LIMITS)?;
         let nothing = json!([2, 2, 2, 2, 2, 2, 2]);
         self.say("it sees no other file", ended(&seen) == ("ok", &nothing), &format!("{seen:?}"))?;
@@ -101,6 +101,13 @@ impl<'a> Stand<'a> {
         self.say(
             "a visible path is EACCES",
             ended(&seen) == ("ok", &denied),
+            &format!("{seen:?}"),
+        )?;
+        let seen = self.attack("unkept", LIMITS)?;
+        let read_only = json!({ "other": 0, "write": 30 });
+        self.say(
+            "one that keeps its rights reads its agent's files and writes none",
+            ended(&seen) == ("ok", &read_only),
             &format!("{seen:?}"),
         )?;
         for attack in ["socket", "mount", "thread"] {
@@ -338,15 +345,11 @@ impl<'a> Stand<'a> {
         self.send(&FromAudit::Ticket(ticket))?;
         let started = self.hear()?;
         self.say("started", matches!(started, ToAudit::Started { .. }), &format!("{started:?}"))?;
-        let pid = first_process("/sys/fs/cgroup/cages/slot-0");
-        // it is the worker once it has a filter; until then it is still being confined
-        while !status(&pid).contains("Seccomp_filters:\t2") && !status(&pid).is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        for (name, holds, seen) in facts(&pid) {
+        let cage = at_work();
+        for (name, holds, seen) in facts(&cage) {
             self.say(&name, holds, &seen)?;
         }
-        let sent = network::passes_in_cage(&pid);
+        let sent = network::passes_in_cage(&cage.pid);
         self.say("a packet", matches!(sent, Ok(false)), &format!("{sent:?}"))?;
         let control = network::passes_without_the_ring();
         self.say("a packet, control", matches!(control, Ok(true)), &format!("{control:?}"))?;
@@ -357,13 +360,18 @@ impl<'a> Stand<'a> {
         self.say("the packet is counted", counted, &format!("{seen:?}"))?;
         drop(answer);
         // the outcome is told first
-        let left = || Path::new("/sys/fs/cgroup/cages/slot-0").exists() || !status(&pid).is_empty();
+        let left = || {
+            // the number may have a new cage by now: what is left would be of the old one's process
+            !status(&cage.pid).is_empty()
+                || std::fs::read_to_string(format!("{}/cgroup.procs", cage.cgroup))
+                    .is_ok_and(|list| list.lines().any(|pid| pid == cage.pid))
+        };
         for _ in 0..1_000 {
             if left() {
                 self.pause(5)?;
             }
         }
-        self.say("nothing is left of it", !left(), &pid)
+        self.say("nothing is left of it", !left(), &cage.pid)
     }
 
     pub(crate) fn effects(&self, capability: &str, input: &Json) -> Vec<Effect> {

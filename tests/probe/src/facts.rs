@@ -1,9 +1,30 @@
 //! A caged worker, looked at from outside.
 
-/// The number of the first process in a cgroup; 0 where there is none.
-pub(crate) fn first_process(cgroup: &str) -> String {
-    let list = std::fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap_or_default();
-    list.lines().next().unwrap_or("0").to_owned()
+use contract::perform::Limits;
+
+const CAGES: &str = "/sys/fs/cgroup/cages";
+
+/// A cage that has a call: its cgroup, the number of its slot, its first process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AtWork {
+    pub(crate) cgroup: String,
+    pub(crate) slot: u32,
+    pub(crate) pid: String,
+}
+
+/// The cage at work: its memory cap is not the one that cages wait with, and somebody is in it.
+pub(crate) fn at_work() -> AtWork {
+    let standard = Limits::STANDARD.memory_bytes.to_string();
+    let names = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found = names.filter_map(|name| {
+        let (cgroup, slot) = (format!("{CAGES}/{name}"), name.strip_prefix("slot-")?.parse().ok()?);
+        let read = |file: &str| std::fs::read_to_string(format!("{cgroup}/{file}")).ok();
+        let pid = read("cgroup.procs")?.lines().next()?.to_owned();
+        let works = read("memory.max")?.trim() != standard && !status(&pid).contains("State:\tZ");
+        works.then_some(AtWork { cgroup, slot, pid })
+    });
+    found.next().unwrap_or_default()
 }
 
 /// What the kernel says of a process; nothing of one that is gone.
@@ -12,12 +33,13 @@ pub(crate) fn status(pid: &str) -> String {
 }
 
 /// What must be true of a caged worker, and what was seen.
-pub(crate) fn facts(pid: &str) -> Vec<(String, bool, String)> {
+pub(crate) fn facts(cage: &AtWork) -> Vec<(String, bool, String)> {
+    let (pid, cgroup, uid) = (&cage.pid, &cage.cgroup, 100_000 + cage.slot);
     let mut facts = Vec::new();
     let status = status(pid);
     for (name, line) in [
-        ("uid", "Uid:\t100000\t100000\t100000\t100000"),
-        ("gid", "Gid:\t100000\t100000\t100000\t100000"),
+        ("uid", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}").as_str()),
+        ("gid", &format!("Gid:\t{uid}\t{uid}\t{uid}\t{uid}")),
         ("groups", "Groups:\t \n"),
         ("its own pid namespace", "\t1\n"),
         ("permitted capabilities", "CapPrm:\t0000000000000000"),
@@ -30,7 +52,7 @@ pub(crate) fn facts(pid: &str) -> Vec<(String, bool, String)> {
     }
     let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap_or_default();
     let words: Vec<&str> = map.split_whitespace().collect();
-    facts.push(("uid 1100 and no other".to_owned(), words == ["1100", "100000", "1"], map));
+    facts.push(("uid 1100 and no other".to_owned(), words == ["1100", &uid.to_string(), "1"], map));
     let links = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
     let names: Vec<&str> =
         links.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();
@@ -38,11 +60,11 @@ pub(crate) fn facts(pid: &str) -> Vec<(String, bool, String)> {
     for (file, value) in
         [("memory.max", "67108864"), ("pids.max", "4"), ("cpu.max", "100000 100000")]
     {
-        let seen = std::fs::read_to_string(format!("/sys/fs/cgroup/cages/slot-0/{file}"));
+        let seen = std::fs::read_to_string(format!("{cgroup}/{file}"));
         let seen = seen.unwrap_or_default();
         facts.push((file.to_owned(), seen.trim() == value, seen));
     }
-    let io = std::fs::read_to_string("/sys/fs/cgroup/cages/slot-0/io.max").unwrap_or_default();
+    let io = std::fs::read_to_string(format!("{cgroup}/io.max")).unwrap_or_default();
     facts.push(("io.max".to_owned(), io.contains("rbps=67108864 wbps=67108864"), io));
     facts
 }

@@ -4,8 +4,9 @@
 
 use capabilities as _;
 use channel::Channel;
-use contract::perform::{Done, VERSION, Work};
+use contract::perform::{Access, FromWorker, VERSION, Work};
 use ledger as _;
+use linux::confine::{Domain, Reach, Rights};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::net::{AddressFamily, SocketType};
 use serde_json::{Value as Json, json};
@@ -26,16 +27,37 @@ fn main() -> ExitCode {
 
 fn work() -> Option<()> {
     let channel = Channel::new(linux::process::inherited(SOCKET).ok()?);
-    let ((_, _work), fds) = channel.receive().ok()?.open(|_: &(u16, Work)| 2).ok()?;
+    channel.send(&(VERSION, FromWorker::Parked), &[]).ok()?;
+    let ((_, work), fds) = channel.receive().ok()?.open(|_: &(u16, Work)| 2).ok()?;
     let mut fds = fds.into_iter().map(File::from);
     let (mut input, mut answer) = (fds.next()?, fds.next()?);
     let mut text = String::new();
     input.read_to_string(&mut text).ok()?;
     let asked: Json = serde_json::from_str(&text).ok()?;
     let attack = asked.get("path").and_then(Json::as_str).unwrap_or_default();
+    if attack != "unkept" {
+        keep(&work)?;
+    }
     let seen = attempt(attack, &channel, &mut answer);
     answer.write_all(seen.to_string().as_bytes()).ok()?;
-    channel.send(&(VERSION, Done { code: "ok".to_owned() }), &[]).ok()
+    channel.send(&done(), &[]).ok()
+}
+
+fn done() -> (u16, FromWorker) {
+    (VERSION, FromWorker::Done("ok".to_owned()))
+}
+
+/// Gives up what its call is not granted, as the real one does: what it tries then is what somebody
+/// can try who takes a worker over by its input.
+fn keep(work: &Work) -> Option<()> {
+    let rights = |access| match access {
+        Access::Read => Rights::Read,
+        Access::Write => Rights::Make,
+        Access::Rename => Rights::Rename,
+    };
+    let grants = work.grants.iter().filter(|grant| is_there(&grant.path));
+    let files = grants.map(|grant| (grant.path.clone(), rights(grant.access))).collect();
+    Domain::prepare().ok()?.enter(&Reach { files, ..Reach::default() }).ok()
 }
 
 fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
@@ -48,6 +70,7 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
             ["/proc/self/status", "/dev/null", "/sys", "/data", "/etc", "/usr", "/ledger"]
                 .map(errno)
         ),
+        "unkept" => json!({ "other": errno("/workspace/c.txt"), "write": write_errno() }),
         "undecided" => json!({ "other": errno("/workspace/c.txt") }),
         "spin" => loop {
             std::hint::black_box(0);
@@ -62,9 +85,8 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
             Json::Null
         }
         "twice" => {
-            let done = (VERSION, Done { code: "ok".to_owned() });
-            channel.send(&done, &[]).ok();
-            channel.send(&done, &[]).ok();
+            channel.send(&done(), &[]).ok();
+            channel.send(&done(), &[]).ok();
             Json::Null
         }
         "socket" => {
@@ -87,6 +109,12 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
 /// Whether a name exists; no right to open it is needed, and statx(2) is in every filter.
 fn is_there(path: &str) -> bool {
     rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE).is_ok()
+}
+
+/// What the kernel says to writing where only reading was decided.
+fn write_errno() -> i32 {
+    let written = File::options().append(true).open("/workspace/a.txt");
+    written.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
 }
 
 /// Touches 96 MiB of memory.

@@ -3,7 +3,7 @@
 //! leaves out what an agent's name says; `sandbox/src/rings.rs`.
 
 use crate::cage::{Came, LIMITS, Stand, ended};
-use crate::facts::first_process;
+use crate::facts::{AtWork, at_work};
 use crate::network;
 use channel::{Channel, ChannelError, Wish};
 use contract::perform::{FromAudit, Limits, Refusal, ToAudit};
@@ -21,7 +21,6 @@ pub(crate) const MISSING: &[&str] = &[
 /// The forker that can leave out rings, where it lies and where it belongs.
 const FORKER: [&str; 2] = ["/usr/lib/kruxos-test/forker", "/usr/bin/forker"];
 const FORKERS_CGROUP: &str = "/sys/fs/cgroup/services/forker";
-const SLOT: &str = "/sys/fs/cgroup/cages/slot-0";
 
 impl Stand<'_> {
     /// The attacks, each beside its control.
@@ -82,6 +81,11 @@ impl Stand<'_> {
         let [from, to] = FORKER;
         let bound = rustix::mount::mount_bind(from, to);
         self.say("a forker that can leave out rings", bound.is_ok(), &format!("{bound:?}"))?;
+        self.restart_forker()
+    }
+
+    /// Ends the forker, with every cage that waits; init starts another.
+    pub(crate) fn restart_forker(&mut self) -> Result<(), ChannelError> {
         std::fs::write(format!("{FORKERS_CGROUP}/cgroup.kill"), "1").ok();
         let (mut pdp, mut audit): (Option<Channel>, Option<Channel>) = (None, None);
         while pdp.is_none() || audit.is_none() {
@@ -105,8 +109,8 @@ impl Stand<'_> {
         for (agent, most) in [("without-nothing", 3), ("without-cgroups", 10)] {
             let mut born = 0;
             let limits = Limits { wall_ms: 3_000, ..LIMITS };
-            let _late = self.watched(agent, "spin", limits, |_pid| {
-                born = births(SLOT);
+            let _late = self.watched(agent, "spin", limits, |cage| {
+                born = births(&cage.cgroup);
                 true
             })?;
             // they die with the cage; until they have, the slot is not free
@@ -129,8 +133,8 @@ impl Stand<'_> {
         let patient = Limits { wall_ms: 60_000, ..LIMITS };
         let seen = self.attack_as("without-nothing", "disk", patient)?;
         self.same("disk", "control", &seen, "ok", &json!(true))?;
-        let seen = self.watched("without-nothing", "disk", limits, |_pid| {
-            let file = format!("{SLOT}/io.max");
+        let seen = self.watched("without-nothing", "disk", limits, |cage| {
+            let file = format!("{}/io.max", cage.cgroup);
             let cap = std::fs::read_to_string(&file).unwrap_or_default();
             let disk = cap.split_whitespace().next().unwrap_or_default();
             std::fs::write(file, format!("{disk} wbps=1048576")).is_ok()
@@ -142,7 +146,8 @@ impl Stand<'_> {
     fn packet(&mut self) -> Result<(), ChannelError> {
         for (agent, passes) in [("without-nothing", false), ("without-nftables", true)] {
             let limits = Limits { wall_ms: 3_000, ..LIMITS };
-            let send = |pid: &str| network::passes_in_cage(pid).is_ok_and(|sent| sent == passes);
+            let send =
+                |cage: &AtWork| network::passes_in_cage(&cage.pid).is_ok_and(|sent| sent == passes);
             let seen = self.watched(agent, "spin", limits, send)?;
             self.say(&format!("packet {agent}"), seen.1, &format!("{seen:?}"))?;
         }
@@ -155,7 +160,7 @@ impl Stand<'_> {
         agent: &str,
         attack: &str,
         limits: Limits,
-        act: impl FnOnce(&str) -> bool,
+        act: impl FnOnce(&AtWork) -> bool,
     ) -> Result<(Came, bool), ChannelError> {
         let input = json!({ "path": attack });
         let decided = self.decided(attack);
@@ -163,7 +168,7 @@ impl Stand<'_> {
             self.spec((agent, 200_001), "filesystem.read", &input, decided, limits)?;
         self.send(&FromAudit::Ticket(ticket))?;
         let acted = match self.hear()? {
-            ToAudit::Started { .. } => act(&first_process(SLOT)),
+            ToAudit::Started { .. } => act(&at_work()),
             ToAudit::Refused { why, .. } => return Ok((Err(why), false)),
             ToAudit::Ended { outcome, .. } => return Ok((Ok((outcome, Json::Null)), false)),
             ToAudit::Settled { .. } => false,

@@ -1,0 +1,310 @@
+//! The forker's cages: a stock of parked slots, the calls that wait for one, and what came of each.
+//! Calls are bound as soon as a slot of their kind is parked; where there is none they wait for one
+//! that is built for them, the agent with the fewest calls under way first.
+
+use crate::cgroup;
+use crate::error::CageError;
+use crate::origin::Origin;
+use crate::pool::{Pool, Stages};
+use crate::rings::Rings;
+use crate::slot::{Bound, Building, Dying, Kind, Parked};
+use contract::perform::{CallId, Outcome, Refusal, Spec};
+use linux::clock::boot_us;
+use std::collections::VecDeque;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Most calls under way at once.
+const CALLS_MAX: usize = 32;
+/// Most cages at once, in whatever stage.
+const SLOTS_MAX: u32 = 44;
+/// Most cages that are built at the same time.
+const BUILDING_MAX: usize = 4;
+/// Parked slots that are kept for calls that touch files, and for those that do not.
+const STOCK: [(bool, usize); 2] = [(false, 2), (true, 8)];
+/// Most calls that wait for a slot, and how long one waits.
+const WAITING_MAX: usize = 64;
+const WAIT_MS_MAX: u64 = 5_000;
+/// How long the stock is left alone after a cage could not be built.
+const PAUSE_MS: u64 = 1_000;
+/// How long a new call has the forker for itself: most end sooner, and building a cage takes as long.
+const CALM_MS: u64 = 3;
+/// When to look again at a cage that is dead and not gone yet.
+const GONE_MS: u64 = 5;
+/// Agents whose id maps are made before they call again.
+const AGENTS_MAX: usize = 8;
+
+/// What the forker is to say.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Started(CallId),
+    Refused(CallId, Refusal),
+    Ended(CallId, Outcome),
+    /// To the log: why there is no cage.
+    NoCage(String),
+}
+
+/// The stages of a slot, as the pool has them.
+struct Slots;
+
+impl Stages for Slots {
+    type Kind = Kind;
+    type Building = Building;
+    type Parked = Parked;
+    type Bound = Bound;
+    type Dying = Dying;
+}
+
+/// A released call without a slot.
+struct Waiting {
+    spec: Spec,
+    fds: [OwnedFd; 2],
+    kind: Kind,
+    /// When its ticket was heard, in microseconds of boot time.
+    since_us: u64,
+}
+
+impl Waiting {
+    const fn until_ms(&self) -> u64 {
+        self.since_us / 1_000 + WAIT_MS_MAX
+    }
+}
+
+/// All of it.
+pub(crate) struct Cages {
+    pool: Pool<Slots>,
+    stock: Vec<(Kind, usize)>,
+    waiting: VecDeque<Waiting>,
+    origin: Origin,
+    disk: String,
+    /// Disk users of the agents that called last.
+    agents: VecDeque<u32>,
+    build_after_ms: u64,
+    said: Vec<Said>,
+}
+
+impl Cages {
+    /// No cage yet.
+    pub(crate) fn open() -> Result<Self, CageError> {
+        Ok(Self {
+            pool: Pool::new(SLOTS_MAX, BUILDING_MAX),
+            stock: STOCK.map(|(files, count)| (Kind { files, rings: Rings::ALL }, count)).into(),
+            waiting: VecDeque::new(),
+            origin: Origin::open()?,
+            disk: cgroup::data_disk()?,
+            agents: VecDeque::new(),
+            build_after_ms: 0,
+            said: Vec::new(),
+        })
+    }
+
+    /// Takes a released call: it is bound at once, or waits.
+    pub(crate) fn take(&mut self, spec: Spec, fds: [OwnedFd; 2]) {
+        if self.waiting.len() >= WAITING_MAX {
+            return self.said.push(Said::Refused(spec.call, Refusal::Busy));
+        }
+        let (kind, since_us) = (Kind::of(&spec), boot_us());
+        if kind.files {
+            self.note(spec.agent.disk_uid);
+        }
+        self.waiting.push_back(Waiting { spec, fds, kind, since_us });
+        self.serve();
+    }
+
+    fn note(&mut self, agent: u32) {
+        if self.agents.front() != Some(&agent) {
+            self.agents.retain(|known| *known != agent);
+            self.agents.push_front(agent);
+            self.agents.truncate(AGENTS_MAX);
+        }
+    }
+
+    /// What there is to say since the last time.
+    pub(crate) fn said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// The files to wait for; any of them asks for [`Cages::turn`].
+    pub(crate) fn files(&self) -> Vec<BorrowedFd<'_>> {
+        let building = self.pool.building().map(|(_, slot)| slot.speaks());
+        let parked = self.pool.parked().map(|(_, slot)| slot.speaks());
+        let bound = self.pool.bound().map(|(_, slot)| slot.speaks());
+        let dying = self.pool.dying().filter_map(Dying::dies);
+        building.chain(parked).chain(bound).chain(dying).collect()
+    }
+
+    /// When [`Cages::turn`] is due though no file is ready.
+    pub(crate) fn due_ms(&self, now_ms: u64) -> u64 {
+        let building = self.pool.building().map(|(_, slot)| slot.deadline_ms);
+        let bound = self.pool.bound().map(|(_, slot)| slot.deadline_ms);
+        let waiting = self.waiting.iter().map(Waiting::until_ms);
+        let dying = self.pool.dying().filter(|slot| slot.dies().is_none());
+        let dying = dying.map(|_| now_ms + GONE_MS);
+        let calm = Some(self.calm_from_ms()).filter(|calm| *calm > now_ms);
+        building.chain(bound).chain(waiting).chain(dying).chain(calm).min().unwrap_or(u64::MAX)
+    }
+
+    /// Takes every step that can be taken now; `ready` says of each of [`Cages::files`] whether it is.
+    pub(crate) fn turn(&mut self, ready: &[bool], now_ms: u64) {
+        let mut ready = ready.iter().copied().chain(std::iter::repeat(false));
+        let mut of = |numbers: Vec<(u32, u64)>| -> Vec<(u32, bool, bool)> {
+            let step = |(number, deadline): (u32, u64)| {
+                (number, ready.next().unwrap_or(false), now_ms >= deadline)
+            };
+            numbers.into_iter().map(step).collect()
+        };
+        let building = of(self.pool.building().map(|(n, slot)| (n, slot.deadline_ms)).collect());
+        let parked = of(self.pool.parked().map(|(n, _)| (n, u64::MAX)).collect());
+        let bound = of(self.pool.bound().map(|(n, slot)| (n, slot.deadline_ms)).collect());
+        for (number, speaks, late) in bound {
+            if speaks || late {
+                self.end(number, if speaks { None } else { Some("late") });
+            }
+        }
+        for (number, ..) in parked.into_iter().filter(|(_, speaks, _)| *speaks) {
+            // a parked worker has nothing to say: it is gone or broken
+            self.pool.end(number, Parked::abandon, Bound::abandon);
+        }
+        for (number, speaks, late) in building {
+            if speaks || late {
+                self.park(number, speaks, now_ms);
+            }
+        }
+        self.serve();
+        while let Some(call) = self.waiting.front().filter(|call| now_ms >= call.until_ms()) {
+            self.said.push(Said::Refused(call.spec.call, Refusal::Busy));
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Takes away what is left of cages that ended: after it was said how, since it takes its time.
+    pub(crate) fn reap(&mut self) {
+        self.pool.reap(Dying::is_gone);
+    }
+
+    fn park(&mut self, number: u32, speaks: bool, now_ms: u64) {
+        let mut why = None;
+        let failed = self.pool.park(number, |building| {
+            let parked = if speaks { building.parked() } else { Err(building.too_slow()) };
+            parked.map_err(|failed| {
+                why = Some(failed.why);
+                failed.left
+            })
+        });
+        if let (Some(kind), Some(why)) = (failed, why) {
+            self.not_built(&kind, &why, now_ms);
+        }
+    }
+
+    /// A cage of this kind could not be built: whoever waits for one is refused, and where nobody
+    /// does the stock has time.
+    fn not_built(&mut self, kind: &Kind, why: &CageError, now_ms: u64) {
+        self.said.push(Said::NoCage(why.to_string()));
+        self.build_after_ms = now_ms + PAUSE_MS;
+        if let Some(index) = self.waiting.iter().position(|call| call.kind == *kind)
+            && let Some(call) = self.waiting.remove(index)
+        {
+            self.said.push(Said::Refused(call.spec.call, Refusal::NoCage));
+        }
+    }
+
+    fn end(&mut self, number: u32, code: Option<&str>) {
+        let said = &mut self.said;
+        self.pool.end(number, Parked::abandon, |bound| {
+            let call = bound.call;
+            let code = code.map_or_else(|| bound.said(), str::to_owned);
+            let (outcome, dying) = bound.end(&code);
+            said.push(Said::Ended(call, outcome));
+            dying
+        });
+    }
+
+    /// Binds waiting calls to parked slots.
+    fn serve(&mut self) {
+        while let Some(index) = self.next_call() {
+            let Some(call) = self.waiting.remove(index) else { return };
+            let Waiting { spec, fds, kind, since_us } = call;
+            let (origin, said) = (&mut self.origin, &mut self.said);
+            self.pool.bind(&kind, |parked| match parked.bind(&spec, &fds, since_us, origin) {
+                Ok(bound) => {
+                    said.push(Said::Started(spec.call));
+                    Ok(bound)
+                }
+                Err(failed) => {
+                    said.push(Said::NoCage(failed.why.to_string()));
+                    said.push(Said::Refused(spec.call, Refusal::NoCage));
+                    Err(failed.left)
+                }
+            });
+        }
+    }
+
+    /// Of the calls for which a slot is parked, the first of the agent with the fewest under way.
+    fn next_call(&self) -> Option<usize> {
+        let under_way =
+            |agent: u32| self.pool.bound().filter(|(_, bound)| bound.agent == agent).count();
+        if self.pool.bound().count() >= CALLS_MAX {
+            return None;
+        }
+        let calls = self.waiting.iter().enumerate();
+        let calls = calls.filter(|(_, call)| self.pool.has_parked(&call.kind));
+        let first = calls.min_by_key(|(at, call)| (under_way(call.spec.agent.disk_uid), *at));
+        first.map(|(index, _)| index)
+    }
+
+    /// Whether [`Cages::build`] has something to do, and whether a call waits for it.
+    pub(crate) fn wants(&self, now_ms: u64) -> (bool, bool) {
+        let calm = now_ms >= self.calm_from_ms();
+        let wanted = self.next_to_build(now_ms).is_some() || calm && self.next_map().is_some();
+        (wanted, !self.waiting.is_empty())
+    }
+
+    /// When no call is new any more.
+    fn calm_from_ms(&self) -> u64 {
+        let calm = |(_, bound): (u32, &Bound)| bound.begun_ms() + CALM_MS;
+        self.pool.bound().map(calm).max().unwrap_or(0)
+    }
+
+    fn next_to_build(&self, now_ms: u64) -> Option<(u32, Kind)> {
+        let waiting: Vec<Kind> = self.waiting.iter().map(|call| call.kind.clone()).collect();
+        let calm = now_ms >= self.build_after_ms.max(self.calm_from_ms());
+        let stock: &[(Kind, usize)] = if calm { &self.stock } else { &[] };
+        self.pool.next(&waiting, stock, cgroup::is_free)
+    }
+
+    /// An agent that called lately, and a parked slot that could be its next.
+    fn next_map(&self) -> Option<(u32, u32)> {
+        let slots = self.pool.parked().filter(|(_, slot)| slot.has_files()).map(|(_, s)| s.uid());
+        let slots: Vec<u32> = slots.collect();
+        let pairs = self.agents.iter().flat_map(|agent| slots.iter().map(|slot| (*agent, *slot)));
+        let mut pairs = pairs.filter(|(agent, slot)| !self.origin.has_map(*agent, *slot));
+        pairs.next()
+    }
+
+    /// Begins the next cage, or makes an id map that will be needed: one thing at a time, since calls
+    /// wait meanwhile.
+    pub(crate) fn build(&mut self, now_ms: u64) {
+        if let Some((number, kind)) = self.next_to_build(now_ms) {
+            match Building::begin(number, &kind, &self.disk, &self.origin) {
+                Ok(building) => self.pool.begun(number, kind, building),
+                Err(error) => self.not_built(&kind, &error, now_ms),
+            }
+        } else if let Some((agent, slot)) = self.next_map() {
+            // one that cannot be made now is made, or refused, with the call
+            if self.origin.map(agent, slot).is_err() {
+                self.agents.clear();
+            }
+        }
+    }
+
+    /// Another audit: nobody may hear of earlier calls any more. Those under way are killed; those
+    /// that wait were never begun.
+    pub(crate) fn kill_calls(&mut self) {
+        let under_way: Vec<u32> = self.pool.bound().map(|(number, _)| number).collect();
+        for number in under_way {
+            self.end(number, Some("killed"));
+        }
+        for call in std::mem::take(&mut self.waiting) {
+            self.said.push(Said::Refused(call.spec.call, Refusal::OtherEpoch));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Ring two: the cgroup of one slot (cgroups(7), the kernel's cgroup-v2.rst). Its limits are written
+//! before anybody is in it, and what was used is read from it at the end.
+
+use crate::error::CageError;
+use crate::rings::{Ring, Rings};
+use contract::perform::Limits;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+const CGROUPS: &str = "/sys/fs/cgroup/cages";
+/// Read and write rate of one cage on the disk.
+const IO_BYTES_PER_SECOND: u64 = 64 << 20;
+/// Longest of the files that are read.
+const FILE_BYTES_MAX: usize = 4_096;
+
+/// A slot's cgroup.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    path: String,
+    limited: bool,
+    /// Open from the start: reading them is in the way of an answer.
+    peak: Option<File>,
+    processor: Option<File>,
+    events: Option<File>,
+}
+
+/// What a cage used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) memory_peak_bytes: u64,
+    pub(crate) cpu_us: u64,
+    pub(crate) ran_out_of_memory: bool,
+}
+
+impl Cgroup {
+    /// Makes the slot's cgroup with the standard limits; `disk` is what [`data_disk`] says.
+    pub(crate) fn make(slot: u32, rings: &Rings, disk: &str) -> Result<Self, CageError> {
+        let path = format!("{CGROUPS}/slot-{slot}");
+        std::fs::create_dir(&path).map_err(|e| CageError::File("make cgroup", path.clone(), e))?;
+        let limited = rings.have(Ring::Cgroup);
+        let made = Self { path, limited, peak: None, processor: None, events: None };
+        match made.limit(disk) {
+            Ok(()) => Ok(made.opened()),
+            Err(error) => {
+                made.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn limit(&self, disk: &str) -> Result<(), CageError> {
+        let rates = format!("{disk} rbps={IO_BYTES_PER_SECOND} wbps={IO_BYTES_PER_SECOND}");
+        self.write("memory.oom.group", "1")?;
+        self.write("io.max", &rates)?;
+        Limits::STANDARD.files().into_iter().try_for_each(|(file, value)| self.write(file, &value))
+    }
+
+    fn opened(self) -> Self {
+        let open = |file: &str| File::open(format!("{}/{file}", self.path)).ok();
+        let (peak, processor, events) =
+            (open("memory.peak"), open("cpu.stat"), open("memory.events"));
+        Self { peak, processor, events, ..self }
+    }
+
+    /// Sets those limits of a call that are not the standard ones.
+    pub(crate) fn set(&self, limits: &Limits) -> Result<(), CageError> {
+        for (wanted, standard) in limits.files().into_iter().zip(Limits::STANDARD.files()) {
+            if wanted != standard {
+                self.write(wanted.0, &wanted.1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, file: &str, value: &str) -> Result<(), CageError> {
+        let file = format!("{}/{file}", self.path);
+        // a host's cgroups need not have every controller; `krux dev` names those that it lacks
+        let lacks = cfg!(feature = "development") && !std::path::Path::new(&file).exists();
+        if lacks || !self.limited {
+            return Ok(());
+        }
+        std::fs::write(&file, value).map_err(|error| CageError::File("limit", file, error))
+    }
+
+    /// The directory, for a process to be born into.
+    pub(crate) fn directory(&self) -> Result<File, CageError> {
+        File::open(&self.path).map_err(|e| CageError::File("open", self.path.clone(), e))
+    }
+
+    /// Kills every process in it.
+    pub(crate) fn kill(&self) {
+        std::fs::write(format!("{}/cgroup.kill", self.path), "1").ok();
+    }
+
+    /// What its processes used.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            memory_peak_bytes: number(self.peak.as_ref(), ""),
+            cpu_us: number(self.processor.as_ref(), "usage_usec "),
+            ran_out_of_memory: number(self.events.as_ref(), "oom_kill ") > 0,
+        }
+    }
+
+    /// Takes it away; false while something is in it.
+    pub(crate) fn remove(&self) -> bool {
+        let removed = std::fs::remove_dir(&self.path);
+        removed.map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
+    }
+}
+
+/// A limit's file and its value.
+trait Files {
+    fn files(&self) -> [(&'static str, String); 3];
+}
+
+impl Files for Limits {
+    fn files(&self) -> [(&'static str, String); 3] {
+        [
+            ("memory.max", self.memory_bytes.to_string()),
+            ("pids.max", self.tasks.to_string()),
+            ("cpu.max", format!("{} 100000", self.cpu_us)),
+        ]
+    }
+}
+
+fn number(file: Option<&File>, name: &str) -> u64 {
+    let mut bytes = [0; FILE_BYTES_MAX];
+    let count = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
+    let text = bytes.get(..count).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let line = text.unwrap_or_default().lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Takes away what an earlier forker left under this number; false while something is in it.
+pub(crate) fn is_free(slot: u32) -> bool {
+    let removed = std::fs::remove_dir(format!("{CGROUPS}/slot-{slot}"));
+    removed.map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
+}
+
+/// Device number of the disk that DATA is on: io.max takes whole disks.
+pub(crate) fn data_disk() -> Result<String, CageError> {
+    if cfg!(feature = "development") {
+        return Ok(String::new()); // io.max is not there either
+    }
+    let failed = |error| CageError::File("find the disk of", "/data".to_owned(), error);
+    let device = std::fs::metadata("/data").map_err(failed)?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let disk = format!("/sys/dev/block/{major}:{minor}/../dev");
+    Ok(std::fs::read_to_string(disk).map_err(failed)?.trim().to_owned())
+}

@@ -1,0 +1,95 @@
+//! The child's side of a cage that is being built: a root of its own, then every right given up, then
+//! the worker. It runs as a copy of the forker until execve(2), and is cold of any agent throughout.
+
+use crate::error::CageError;
+use crate::filter;
+use crate::rings::Ring;
+use crate::slot::Kind;
+use channel::Channel;
+use linux::confine::{self, Reach, Rights};
+use linux::{KernelError, process};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::Resource;
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+
+/// The user inside every cage.
+pub(crate) const UID: u32 = 1100;
+/// Where the forker attaches an agent's files, by what a call sees of them.
+pub(crate) const WORKSPACE: &str = "/workspace";
+pub(crate) const WITH_TRASH: &str = "/agent";
+/// Most files that a worker has open.
+const OPEN_FILES_MAX: u64 = 32;
+
+/// Becomes the worker; returns only to say why not.
+pub(crate) fn become_worker(
+    socket: OwnedFd,
+    worker: OwnedFd,
+    kind: &Kind,
+) -> Result<Infallible, CageError> {
+    let channel = Channel::new(socket);
+    channel.receive()?.open(|_: &u8| 0)?; // maps are there
+    confine::enter_user(UID)?;
+    if kind.rings.have(Ring::Root) {
+        own_root()?;
+    }
+    rustix::system::sethostname(b"cage").map_err(|e| KernelError::new("sethostname", "cage", e))?;
+    rustix::process::setsid().map_err(|errno| KernelError::new("setsid", "", errno))?;
+    linux::signal::unblock_all()?;
+    confine::limit(Resource::Core, 0)?;
+    confine::no_new_privileges()?;
+    let wanted = |error: confine::LandlockError| CageError::Confine(error.to_string());
+    if kind.rings.have(Ring::Landlock) {
+        let copy = worker.try_clone();
+        let copy = copy.map_err(|e| CageError::File("copy", "worker".to_owned(), e))?;
+        confine::landlock(&base(copy)).map_err(wanted)?;
+    }
+    confine::drop_capabilities()?;
+    let filter = filter::of_class(kind.files);
+    let filter = filter.map_err(|error| CageError::Confine(error.to_string()))?;
+    // 0 is /dev/null; 1 and 2 must not stay the box's log
+    let null = || rustix::io::dup(rustix::stdio::stdin());
+    for number in [1, 2] {
+        let null = null().map_err(|errno| KernelError::new("dup", "/dev/null", errno))?;
+        process::place(null, number)?;
+    }
+    process::place(channel.into_socket(), 3)?;
+    process::place(worker, 4)?;
+    process::close_from(5)?;
+    // only now: those of the cages beside this one counted as long as they were open here
+    confine::limit(Resource::Nofile, OPEN_FILES_MAX)?;
+    if kind.rings.have(Ring::Seccomp) {
+        filter.install().map_err(|error| CageError::Confine(error.to_string()))?;
+    }
+    // its name says what it may rehearse
+    Ok(process::execute_open(4, if kind.files { c"files" } else { c"pure" })?)
+}
+
+/// Ring four before there is a call: what any call may be granted, of which the worker keeps that
+/// call's part. The rule is on the root, since a walk up from a file passes over the directory on
+/// which its file system is mounted.
+fn base(worker: OwnedFd) -> Reach {
+    let files = vec![("/".to_owned(), Rights::Files)];
+    Reach { files, programs: vec![worker], ..Reach::default() }
+}
+
+/// Ring one's files: an empty, read-only tmpfs as root, with two mount points and nothing else.
+fn own_root() -> Result<(), KernelError> {
+    use rustix::mount::{mount, mount_change, mount_remount, unmount};
+    let failed = |what: &'static str| move |errno| KernelError::new(what, "cage root", errno);
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(failed("mount"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("tmpfs", "/run", "tmpfs", flags, Some(c"size=64k,nr_inodes=16,mode=0755"))
+        .map_err(failed("mount"))?;
+    for place in [WORKSPACE, WITH_TRASH] {
+        rustix::fs::mkdir(format!("/run{place}"), rustix::fs::Mode::from_raw_mode(0o755))
+            .map_err(failed("mkdir"))?;
+    }
+    let fixed = flags | MountFlags::BIND | MountFlags::RDONLY;
+    mount_remount("/run", fixed, c"").map_err(failed("remount"))?;
+    rustix::process::chdir("/run").map_err(failed("chdir"))?;
+    rustix::process::pivot_root(".", ".").map_err(failed("pivot_root"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(failed("umount2"))?;
+    rustix::process::chdir("/").map_err(failed("chdir"))
+}

@@ -1,0 +1,68 @@
+//! Where the forker stands: its own namespaces, which no cage may share and to which it comes back
+//! from one, and the id maps that it keeps.
+
+use linux::KernelError;
+use linux::cage::{self, Namespace};
+use rustix::thread::LinkNameSpaceType;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::os::fd::OwnedFd;
+
+/// Most id maps that are kept.
+const MAPS_MAX: usize = 256;
+
+/// The forker's own namespaces, and the maps.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) mount: Namespace,
+    pub(crate) network: Namespace,
+    /// Names of all eight.
+    names: Vec<String>,
+    /// User namespaces that only map: an agent's disk user to a slot's.
+    maps: BTreeMap<(u32, u32), OwnedFd>,
+}
+
+impl Origin {
+    pub(crate) fn open() -> Result<Self, KernelError> {
+        Ok(Self {
+            mount: Namespace::of(None, LinkNameSpaceType::Mount)?,
+            network: Namespace::of(None, LinkNameSpaceType::Network)?,
+            names: namespace_names("self"),
+            maps: BTreeMap::new(),
+        })
+    }
+
+    /// Whether a process has all eight namespaces and shares none of them; else their names.
+    pub(crate) fn shares_none(&self, process: &str) -> Result<(), String> {
+        let its = namespace_names(process);
+        if its.len() == cage::NAMESPACES.len() && !its.iter().any(|name| self.names.contains(name))
+        {
+            Ok(())
+        } else {
+            Err(its.join(" "))
+        }
+    }
+
+    /// Whether the map is here already.
+    pub(crate) fn has_map(&self, agent: u32, slot: u32) -> bool {
+        self.maps.contains_key(&(agent, slot))
+    }
+
+    /// The namespace that maps `agent` to `slot`: made once, since making one forks.
+    pub(crate) fn map(&mut self, agent: u32, slot: u32) -> Result<&OwnedFd, KernelError> {
+        if self.maps.len() >= MAPS_MAX && !self.has_map(agent, slot) {
+            self.maps.clear();
+        }
+        Ok(match self.maps.entry((agent, slot)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(cage::id_map_namespace(agent, slot)?),
+        })
+    }
+}
+
+/// Ring one's namespaces of a process, as the kernel names them.
+fn namespace_names(process: &str) -> Vec<String> {
+    let link = |name| std::fs::read_link(format!("/proc/{process}/ns/{name}"));
+    let links = cage::NAMESPACES.iter().filter_map(|(name, _)| link(name).ok());
+    links.map(|link| link.to_string_lossy().into_owned()).collect()
+}
