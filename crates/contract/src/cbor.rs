@@ -1,8 +1,12 @@
 //! Deterministic CBOR (RFC 8949 section 4.2.1): one value has one encoding, and a decoder that
-//! meets another one refuses it, so that a digest over bytes is a digest over meaning.
+//! meets another one refuses it, so that a digest over bytes is a digest over meaning. Why this is our
+//! own: docs/decisions/0011.
 
-use ciborium::Value;
+mod read;
+mod write;
+
 use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Display;
 
 /// Why bytes are no message.
 #[derive(Debug, thiserror::Error)]
@@ -18,13 +22,26 @@ pub enum CborError {
     NotDeterministic,
 }
 
+impl serde::ser::Error for CborError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self::Encode(message.to_string())
+    }
+}
+
+impl serde::de::Error for CborError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self::Decode(message.to_string())
+    }
+}
+
 /// Writes `value` in its one deterministic form.
 ///
 /// # Errors
 /// [`CborError::Encode`] for values that CBOR or this profile lacks (floating point numbers).
-pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
-    let value = Value::serialized(value).map_err(|error| CborError::Encode(error.to_string()))?;
-    encode_value(value)
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CborError> {
+    let mut bytes = Vec::with_capacity(256);
+    value.serialize(write::Writer { bytes: &mut bytes })?;
+    Ok(bytes)
 }
 
 /// Reads a value that is written in its one deterministic form, with nothing after it.
@@ -39,11 +56,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     if !rest.is_empty() {
         return Err(CborError::NotDeterministic);
     }
-    // by way of a value: read at once, a text may be spelled as a byte string
-    let value: Value =
-        ciborium::de::from_reader_with_recursion_limit(bytes, crate::limits::CBOR_DEPTH_MAX)
-            .map_err(|error| CborError::Decode(error.to_string()))?;
-    value.deserialized().map_err(|error| CborError::Decode(error.to_string()))
+    T::deserialize(&mut read::Reader::new(bytes))
 }
 
 /// Checks that `bytes` begin with one item in its one deterministic form, without building it: every
@@ -109,39 +122,11 @@ fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), CborError> {
     Ok((major, argument, rest))
 }
 
-fn encode_value(value: Value) -> Result<Vec<u8>, CborError> {
-    let mut bytes = Vec::new();
-    ciborium::into_writer(&sorted(value)?, &mut bytes)
-        .map_err(|error| CborError::Encode(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// Sorts the keys of every map by the bytes of their encoding.
-fn sorted(value: Value) -> Result<Value, CborError> {
-    Ok(match value {
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(sorted).collect::<Result<_, _>>()?)
-        }
-        Value::Map(entries) => {
-            let mut keyed = Vec::with_capacity(entries.len());
-            for (key, item) in entries {
-                keyed.push((encode_value(key.clone())?, sorted(key)?, sorted(item)?));
-            }
-            keyed.sort_by(|a, b| a.0.cmp(&b.0));
-            if keyed.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0)) {
-                return Err(CborError::NotDeterministic);
-            }
-            Value::Map(keyed.into_iter().map(|(_, key, item)| (key, item)).collect())
-        }
-        Value::Float(_) => return Err(CborError::Encode("floating point number".to_owned())),
-        other => other,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::{ToInit, ToService};
+    use ciborium::Value;
     use proptest::prelude::*;
 
     #[test]
@@ -163,6 +148,36 @@ mod tests {
     fn messages_survive() {
         let message = ToService::Edge { name: "pdp-audit".to_owned() };
         assert_eq!(decode::<ToService>(&encode(&message).unwrap()).unwrap(), message);
+    }
+
+    /// The other implementation, which these must agree with.
+    fn encode_value(value: Value) -> Result<Vec<u8>, CborError> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&sorted(value)?, &mut bytes)
+            .map_err(|error| CborError::Encode(error.to_string()))?;
+        Ok(bytes)
+    }
+
+    /// Sorts the keys of every map by the bytes of their encoding.
+    fn sorted(value: Value) -> Result<Value, CborError> {
+        Ok(match value {
+            Value::Array(items) => {
+                Value::Array(items.into_iter().map(sorted).collect::<Result<_, _>>()?)
+            }
+            Value::Map(entries) => {
+                let mut keyed = Vec::with_capacity(entries.len());
+                for (key, item) in entries {
+                    keyed.push((encode_value(key.clone())?, sorted(key)?, sorted(item)?));
+                }
+                keyed.sort_by(|a, b| a.0.cmp(&b.0));
+                if keyed.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0)) {
+                    return Err(CborError::NotDeterministic);
+                }
+                Value::Map(keyed.into_iter().map(|(_, key, item)| (key, item)).collect())
+            }
+            Value::Float(_) => return Err(CborError::Encode("floating point number".to_owned())),
+            other => other,
+        })
     }
 
     /// What the check must say: decoded as any value and written again, the bytes are the same.
@@ -191,6 +206,37 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn another_implementation_writes_and_reads_the_same(value in any_value()) {
+            match encode_value(value.clone()) {
+                Ok(theirs) => {
+                    prop_assert_eq!(&encode(&value).unwrap(), &theirs);
+                    let read: Value = decode(&theirs).unwrap();
+                    prop_assert_eq!(encode(&read).unwrap(), theirs);
+                }
+                Err(_) => prop_assert!(encode(&value).is_err()),
+            }
+        }
+
+        #[test]
+        fn messages_are_read_as_another_implementation_reads_them(
+            name in "[a-z]{0,40}",
+            at in any::<prop::sample::Index>(),
+            bit in 0_u32..8,
+        ) {
+            let mut bytes = encode(&ToService::Edge { name }).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1_u8 << bit;
+            let mut rest = &bytes[..];
+            let theirs = ciborium::from_reader::<Value, _>(&mut rest).ok()
+                .and_then(|value| value.deserialized::<ToService>().ok());
+            if let Ok(ours) = decode::<ToService>(&bytes) {
+                prop_assert_eq!(Some(ours), theirs);
+            } else {
+                prop_assert!(theirs.is_none() || !is_its_own_encoding(&bytes));
+            }
+        }
+
         #[test]
         fn the_one_encoding_passes_and_any_other_does_not(
             value in any_value(),
