@@ -13,6 +13,7 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json as _;
 use sha2 as _;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 const AGENTS: &str = "/data/agents";
@@ -79,7 +80,8 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
         pause(service, 1_000)?;
         service.alive()?;
     }
-    service.log(&format!("killed {kills}: {} zombies, {} cages left", zombies(), cages()))
+    let (zombies, orphans) = (zombies(), orphans());
+    service.log(&format!("killed {kills}: {zombies} zombies, {orphans} orphaned cages"))
 }
 
 /// Another program in the place of a service's own, and back.
@@ -110,7 +112,23 @@ fn zombies() -> usize {
     stats.filter(|stat| stat.contains(") Z ")).count()
 }
 
-fn cages() -> usize {
+/// Cages that are nobody's: without a process, or with one that is no child of the forker of now.
+fn orphans() -> usize {
+    let processes = |cgroup: &Path| -> Vec<String> {
+        let list = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        list.lines().map(str::to_owned).collect()
+    };
+    let forkers = processes(&Path::new(SERVICES).join("forker"));
+    let is_a_child = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        parent.is_some_and(|parent| forkers.iter().any(|forker| forker == parent))
+    };
+    let is_kept = |cgroup: &Path| {
+        let inside = processes(cgroup);
+        !inside.is_empty() && inside.iter().all(is_a_child)
+    };
     let entries = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().is_dir()).count()
+    let cages = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+    cages.filter(|cage| !is_kept(cage)).count()
 }
