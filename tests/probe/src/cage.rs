@@ -110,6 +110,7 @@ impl<'a> Stand<'a> {
             ended(&seen) == ("ok", &read_only),
             &format!("{seen:?}"),
         )?;
+        self.widenings()?;
         for attack in ["socket", "mount", "thread"] {
             let seen = self.attack(attack, LIMITS)?;
             self.say(
@@ -133,6 +134,25 @@ impl<'a> Stand<'a> {
         Ok(())
     }
 
+    /// Each row of the widenings of docs/threats.md: what the kernel allows beyond the effects, and
+    /// beside it what it does not.
+    fn widenings(&mut self) -> Result<(), ChannelError> {
+        let tries = [
+            ("stat", json!({ "named": true, "opened": 13 })),
+            (
+                "beside",
+                json!({ "made": 0, "made beneath": 0, "removed": 0, "removed beneath": 0, "read": 13 }),
+            ),
+            ("renames", json!({ "to the trash": 0, "and back": 0, "made": 13, "read": 13 })),
+        ];
+        for (attack, wanted) in tries {
+            let seen = self.attack(attack, LIMITS)?;
+            let same = ended(&seen) == ("ok", &wanted);
+            self.say(&format!("widening: {attack}"), same, &format!("{seen:?}"))?;
+        }
+        Ok(())
+    }
+
     fn attack(&mut self, name: &str, limits: Limits) -> Result<Came, ChannelError> {
         self.attack_as(ALICE.0, name, limits)
     }
@@ -146,13 +166,17 @@ impl<'a> Stand<'a> {
     ) -> Result<Came, ChannelError> {
         let decided = self.decided(name);
         let input = json!({ "path": name });
-        self.perform((agent, ALICE.1), "filesystem.read", &input, decided, limits)
+        let capability = if name == "renames" { "filesystem.delete" } else { "filesystem.read" };
+        self.perform((agent, ALICE.1), capability, &input, decided, limits)
     }
 
     /// What an attack's cage may do with alice's files.
     pub(crate) fn decided(&self, attack: &str) -> Vec<Effect> {
         match attack {
-            "disk" => self.effects("filesystem.write", &json!({ "path": "a.txt", "content": "" })),
+            "renames" => self.effects("filesystem.delete", &json!({ "path": "a.txt" })),
+            "disk" | "beside" => {
+                self.effects("filesystem.write", &json!({ "path": "a.txt", "content": "" }))
+            }
             _ => self.effects("filesystem.read", &json!({ "path": "a.txt" })),
         }
     }

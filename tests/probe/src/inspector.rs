@@ -7,7 +7,8 @@ use channel::Channel;
 use contract::perform::{Access, FromWorker, VERSION, Work};
 use ledger as _;
 use linux::confine::{Domain, Reach, Rights};
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, StatxFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 use serde_json::{Value as Json, json};
 use sha2 as _;
@@ -71,6 +72,23 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
                 .map(errno)
         ),
         "unkept" => json!({ "other": errno("/workspace/c.txt"), "write": write_errno() }),
+        "stat" => json!({
+            "named": is_there("/workspace/c.txt"),
+            "opened": errno("/workspace/c.txt"),
+        }),
+        "beside" => json!({
+            "made": made("/workspace/beside.txt"),
+            "made beneath": made("/workspace/d/beside.txt"),
+            "removed": removed("/workspace/beside.txt"),
+            "removed beneath": removed("/workspace/d/beside.txt"),
+            "read": errno("/workspace/c.txt"),
+        }),
+        "renames" => json!({
+            "to the trash": renamed("/agent/workspace/c.txt", "/agent/trash/kept"),
+            "and back": renamed("/agent/trash/kept", "/agent/workspace/c.txt"),
+            "made": made("/agent/workspace/beside.txt"),
+            "read": errno("/agent/workspace/c.txt"),
+        }),
         "undecided" => json!({ "other": errno("/workspace/c.txt") }),
         "spin" => loop {
             std::hint::black_box(0);
@@ -115,6 +133,23 @@ fn is_there(path: &str) -> bool {
 fn write_errno() -> i32 {
     let written = File::options().append(true).open("/workspace/a.txt");
     written.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
+}
+
+fn number<T>(tried: rustix::io::Result<T>) -> i32 {
+    tried.map_or_else(Errno::raw_os_error, |_| 0)
+}
+
+fn made(path: &str) -> i32 {
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    number(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600)))
+}
+
+fn removed(path: &str) -> i32 {
+    number(rustix::fs::unlinkat(CWD, path, AtFlags::empty()))
+}
+
+fn renamed(from: &str, to: &str) -> i32 {
+    number(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::empty()))
 }
 
 /// Touches 96 MiB of memory.

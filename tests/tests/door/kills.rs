@@ -83,7 +83,7 @@ fn all_ready(operated: &Operated) -> Result<()> {
     let lines = logs.get("lines").and_then(Json::as_array).cloned().unwrap_or_default();
     let took = lines.iter().filter_map(Json::as_str).filter_map(|line| {
         let (name, rest) = line.split_once(" ready after ")?;
-        Some((name, rest.strip_suffix(" ms")?.parse::<u64>().ok()?))
+        Some((name.rsplit(' ').next()?, rest.strip_suffix(" ms")?.parse::<u64>().ok()?))
     });
     let mut slowest: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, ms) in took {
