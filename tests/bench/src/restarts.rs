@@ -19,6 +19,8 @@ const SERVICES: &[(&str, &str)] = &[
 ];
 /// A service that was killed at once after its start waits longer: this is no early exit.
 const HEALTHY: Duration = Duration::from_millis(3_500);
+/// What is said aloud, with its name.
+const SLOW: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The row.
@@ -37,7 +39,11 @@ pub(crate) fn restarts(places: &Places, dev: &Dev) -> Result<Row> {
                     _ => ensure!(killed.elapsed() < PATIENCE, "{service} does not come back"),
                 }
             }
-            times.push(us(killed.elapsed()) / 1_000.0);
+            let took = killed.elapsed();
+            if took > SLOW {
+                eprintln!("restart: {service} took {took:?}");
+            }
+            times.push(us(took) / 1_000.0);
         }
     }
     let slowest = times.iter().copied().reduce(f64::max).unwrap_or(f64::NAN);
