@@ -21,7 +21,10 @@ use std::process::Command;
 /// The checkout that is tested.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+    // cargo says where it runs; what was compiled in may be another checkout with the same cache
+    let package = std::env::var_os("CARGO_MANIFEST_DIR");
+    let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().map(PathBuf::from).unwrap_or_default()
 }
 
 /// Version of the image under test.
