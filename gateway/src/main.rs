@@ -103,13 +103,14 @@ async fn run(service: &mut Service) -> Result<(), DoorError> {
             () = certificates.changed() => {}
             readable = control.readable() => {
                 readable?.clear_ready();
-                match service.wish()? {
-                    Wish::Stop => return Ok(()),
-                    Wish::NewEdge(name) => match service.edge(&name) {
+                // all of them, and no waiting: readiness is told once for several, or twice for one
+                while let Some(wish) = service.wish_now()? {
+                    let Wish::NewEdge(name) = wish else { return Ok(()) };
+                    match service.edge(&name) {
                         Some(edge) if name == door.pdp => pdp.connect(edge)?,
                         Some(edge) if name == door.certifier => certificates.connect(edge)?,
                         _ => {}
-                    },
+                    }
                 }
             }
         }

@@ -300,7 +300,7 @@ impl Cage {
     }
 
     fn heard(&self) -> Result<FromWorker, CageError> {
-        let heard = self.socket.receive()?.open(|_: &(u16, FromWorker)| 0)?;
+        let heard = self.socket.receive_now()?.open(|_: &(u16, FromWorker)| 0)?;
         match heard {
             ((VERSION, said), _) => Ok(said),
             _ => Err(CageError::Unexpected),

@@ -61,7 +61,7 @@ impl Performer {
     /// Takes one spec. A frame that is none ends the channel: such a peer is broken or hostile.
     pub fn hear_pdp(&mut self) {
         let Some(pdp) = &self.pdp else { return };
-        let taken = pdp.receive().and_then(|frame| {
+        let taken = pdp.receive_now().and_then(|frame| {
             let digest: [u8; 32] = Sha256::digest(frame.bytes()).into();
             let ((version, spec), fds) = frame.open(|_: &(u16, Spec)| 2)?;
             Ok((version, digest, spec, fds))
@@ -87,7 +87,7 @@ impl Performer {
     /// Takes one word of audit.
     pub fn hear_audit(&mut self, now_ms: u64) -> Heard {
         let Some(audit) = &self.audit else { return Heard::Nothing };
-        match audit.receive().and_then(|frame| frame.open(|_: &(u16, FromAudit)| 0)) {
+        match audit.receive_now().and_then(|frame| frame.open(|_: &(u16, FromAudit)| 0)) {
             Ok(((VERSION, FromAudit::Epoch(epoch)), _)) => {
                 self.calls.begin_epoch(epoch);
                 Heard::Epoch(epoch)
@@ -181,5 +181,22 @@ fn digest(file: &OwnedFd) -> Option<[u8; 32]> {
         if at > INPUT_BYTES_MAX {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::SocketFlags;
+
+    #[test]
+    fn a_channel_that_waits_is_never_waited_for() {
+        // a service is woken for a channel's end, and meets the one that replaced it
+        let (pdp, _pdp_s) = Channel::pair(SocketFlags::empty()).unwrap();
+        let (audit, _audit_s) = Channel::pair(SocketFlags::empty()).unwrap();
+        let mut performer = Performer::new(Some(Channel::new(pdp)), Some(Channel::new(audit)));
+        performer.hear_pdp();
+        assert!(matches!(performer.hear_audit(0), Heard::Nothing));
+        assert!(performer.edges().iter().all(Option::is_some), "nothing is no end");
     }
 }

@@ -1,6 +1,6 @@
 //! A service's side of its control socket.
 
-use crate::{Channel, ChannelError};
+use crate::{Channel, ChannelError, Frame};
 use contract::control::{self, ToInit, ToService};
 use contract::limits::NAME_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -80,9 +80,26 @@ impl Service {
         }
     }
 
+    /// The next wish of init if there is one; never waits.
+    ///
+    /// # Errors
+    /// As [`Service::wish`].
+    pub fn wish_now(&mut self) -> Result<Option<Wish>, ChannelError> {
+        match self.control.receive_now() {
+            Ok(frame) => self.understand(frame),
+            Err(ChannelError::WouldBlock) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One message; `None` is the start signal.
     fn take(&mut self) -> Result<Option<Wish>, ChannelError> {
-        let (message, fds) = self.control.receive()?.open(|(_, message): &(u16, ToService)| {
+        let frame = self.control.receive()?;
+        self.understand(frame)
+    }
+
+    fn understand(&mut self, frame: Frame) -> Result<Option<Wish>, ChannelError> {
+        let (message, fds) = frame.open(|(_, message): &(u16, ToService)| {
             usize::from(matches!(message, ToService::Edge { .. }))
         })?;
         let (version, message) = message;
