@@ -27,6 +27,8 @@ const COVER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct State {
     mailbox: Option<Mailbox>,
+    /// Which edge to the vault this is, counted.
+    edge: u64,
     addresses: Vec<IpAddr>,
     /// Addresses that the certificate in use covers.
     covered: Vec<IpAddr>,
@@ -72,6 +74,7 @@ impl Certificates {
         let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let state = State {
             mailbox: None,
+            edge: 0,
             addresses,
             covered: Vec::new(),
             asked: Vec::new(),
@@ -106,7 +109,12 @@ impl Certificates {
     /// Takes a new edge to the vault and asks for a certificate.
     pub(crate) fn connect(&self, edge: Channel) -> std::io::Result<()> {
         let readable = watch(edge.as_fd().try_clone_to_owned()?)?;
-        self.state().mailbox = Some(Mailbox::new(edge));
+        let edge_number = {
+            let mut state = self.state();
+            state.mailbox = Some(Mailbox::new(edge));
+            state.edge += 1;
+            state.edge
+        };
         self.ask();
         let certificates = self.clone();
         tokio::spawn(async move {
@@ -114,7 +122,7 @@ impl Certificates {
                 match tokio::time::timeout(RENEW, readable.readable()).await {
                     Ok(Ok(mut guard)) => {
                         guard.clear_ready();
-                        if !certificates.take() {
+                        if !certificates.take(edge_number) {
                             return;
                         }
                     }
@@ -137,9 +145,13 @@ impl Certificates {
         }
     }
 
-    /// Takes a certificate; false when the vault is gone.
-    fn take(&self) -> bool {
+    /// Takes a certificate; false when the vault is gone, or has another edge by now: an end of file
+    /// is readable for ever.
+    fn take(&self, edge: u64) -> bool {
         let mut state = self.state();
+        if state.edge != edge {
+            return false;
+        }
         let Some(mailbox) = &state.mailbox else { return false };
         let taken = mailbox.take().and_then(|frame| frame.open(|_: &(u16, FromCertifier)| 0));
         match taken {

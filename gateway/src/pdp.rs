@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 /// Longest wait for an answer: a call's own deadline is shorter.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -39,7 +38,8 @@ pub(crate) enum NoAnswer {
 #[derive(Debug, Default)]
 struct Link {
     mailbox: Option<Mailbox>,
-    reader: Option<AbortHandle>,
+    /// Which edge to pdp this is, counted.
+    edge: u64,
     waiting: BTreeMap<u64, oneshot::Sender<Answered>>,
     next: u64,
     refused: BTreeMap<(String, String), u64>,
@@ -62,33 +62,41 @@ impl Pdp {
     /// Takes a new edge; who waits for the old pdp is told.
     pub(crate) fn connect(&self, edge: Channel) -> std::io::Result<()> {
         let readable = watch(edge.as_fd().try_clone_to_owned()?)?;
+        let number = {
+            let mut link = self.link();
+            link.waiting.clear();
+            link.mailbox = Some(Mailbox::new(edge));
+            link.edge += 1;
+            link.edge
+        };
         let link = self.clone();
-        let reader = tokio::spawn(async move {
+        tokio::spawn(async move {
             while let Ok(mut guard) = readable.readable().await {
                 guard.clear_ready();
-                if link.take_all().is_err() {
+                if link.take_all(number).is_err() {
                     break;
                 }
             }
-            link.lose();
+            link.lose(number);
         });
-        let mut link = self.link();
-        if let Some(old) = link.reader.replace(reader.abort_handle()) {
-            old.abort();
-        }
-        link.waiting.clear();
-        link.mailbox = Some(Mailbox::new(edge));
         Ok(())
     }
 
-    fn lose(&self) {
+    fn lose(&self, edge: u64) {
         let mut link = self.link();
-        link.mailbox = None;
-        link.waiting.clear();
+        if link.edge == edge {
+            link.mailbox = None;
+            link.waiting.clear();
+        }
     }
 
-    fn take_all(&self) -> Result<(), ChannelError> {
+    /// Takes what is there; an error when this edge has ended or is not the one of now: an end of file is
+    /// readable for ever, and a task that came back to it would never let another run.
+    fn take_all(&self, edge: u64) -> Result<(), ChannelError> {
         let mut link = self.link();
+        if link.edge != edge {
+            return Err(ChannelError::Closed);
+        }
         loop {
             let Some(mailbox) = &mut link.mailbox else { return Err(ChannelError::Closed) };
             mailbox.push()?;
