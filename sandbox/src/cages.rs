@@ -75,7 +75,7 @@ pub(crate) struct Cages {
     stock: Vec<(Kind, usize)>,
     waiting: VecDeque<Waiting>,
     origin: Origin,
-    disk: String,
+    disk: Option<String>,
     /// Disk users of the agents that called last.
     agents: VecDeque<u32>,
     build_after_ms: u64,
@@ -161,8 +161,10 @@ impl Cages {
             }
         }
         for (number, ..) in parked.into_iter().filter(|(_, speaks, _)| *speaks) {
-            // a parked worker has nothing to say: it is gone or broken
+            // a parked worker has nothing to say: it is gone or broken, and the next may be as well
             self.pool.end(number, Parked::abandon, Bound::abandon);
+            self.said.push(Said::NoCage("a parked worker ended before it had a call".to_owned()));
+            self.build_after_ms = now_ms + PAUSE_MS;
         }
         for (number, speaks, late) in building {
             if speaks || late {
@@ -284,7 +286,7 @@ impl Cages {
     /// wait meanwhile.
     pub(crate) fn build(&mut self, now_ms: u64) {
         if let Some((number, kind)) = self.next_to_build(now_ms) {
-            match Building::begin(number, &kind, &self.disk, &self.origin) {
+            match Building::begin(number, &kind, self.disk.as_deref(), &self.origin) {
                 Ok(building) => self.pool.begun(number, kind, building),
                 Err(error) => self.not_built(&kind, &error, now_ms),
             }

@@ -35,8 +35,8 @@ pub(crate) struct Usage {
 
 impl Cgroup {
     /// Makes the slot's cgroup with the standard limits; `disk` is what [`data_disk`] says.
-    pub(crate) fn make(slot: u32, rings: &Rings, disk: &str) -> Result<Self, CageError> {
-        let path = format!("{CGROUPS}/slot-{slot}");
+    pub(crate) fn make(slot: u32, rings: &Rings, disk: Option<&str>) -> Result<Self, CageError> {
+        let path = path_of(slot);
         std::fs::create_dir(&path).map_err(|e| CageError::File("make cgroup", path.clone(), e))?;
         let limited = rings.have(Ring::Cgroup);
         let made = Self { path, limited, peak: None, processor: None, events: None };
@@ -49,10 +49,12 @@ impl Cgroup {
         }
     }
 
-    fn limit(&self, disk: &str) -> Result<(), CageError> {
-        let rates = format!("{disk} rbps={IO_BYTES_PER_SECOND} wbps={IO_BYTES_PER_SECOND}");
+    fn limit(&self, disk: Option<&str>) -> Result<(), CageError> {
         self.write("memory.oom.group", "1")?;
-        self.write("io.max", &rates)?;
+        if let Some(disk) = disk {
+            let rates = format!("rbps={IO_BYTES_PER_SECOND} wbps={IO_BYTES_PER_SECOND}");
+            self.write("io.max", &format!("{disk} {rates}"))?;
+        }
         Limits::STANDARD.files().into_iter().try_for_each(|(file, value)| self.write(file, &value))
     }
 
@@ -104,8 +106,7 @@ impl Cgroup {
 
     /// Takes it away; false while something is in it.
     pub(crate) fn remove(&self) -> bool {
-        let removed = std::fs::remove_dir(&self.path);
-        removed.map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
+        is_removed(&self.path)
     }
 }
 
@@ -134,18 +135,28 @@ fn number(file: Option<&File>, name: &str) -> u64 {
 
 /// Takes away what an earlier forker left under this number; false while something is in it.
 pub(crate) fn is_free(slot: u32) -> bool {
-    let removed = std::fs::remove_dir(format!("{CGROUPS}/slot-{slot}"));
+    is_removed(&path_of(slot))
+}
+
+fn path_of(slot: u32) -> String {
+    format!("{CGROUPS}/slot-{slot}")
+}
+
+/// Removes a cgroup; false while something is in it.
+fn is_removed(path: &str) -> bool {
+    let removed = std::fs::remove_dir(path);
     removed.map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true)
 }
 
-/// Device number of the disk that DATA is on: io.max takes whole disks.
-pub(crate) fn data_disk() -> Result<String, CageError> {
+/// Device number of the disk that DATA is on, since io.max takes whole disks; in development none, where
+/// DATA is a directory of the host's.
+pub(crate) fn data_disk() -> Result<Option<String>, CageError> {
     if cfg!(feature = "development") {
-        return Ok(String::new()); // io.max is not there either
+        return Ok(None);
     }
     let failed = |error| CageError::File("find the disk of", "/data".to_owned(), error);
     let device = std::fs::metadata("/data").map_err(failed)?.dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let disk = format!("/sys/dev/block/{major}:{minor}/../dev");
-    Ok(std::fs::read_to_string(disk).map_err(failed)?.trim().to_owned())
+    Ok(Some(std::fs::read_to_string(disk).map_err(failed)?.trim().to_owned()))
 }

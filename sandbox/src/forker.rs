@@ -81,7 +81,7 @@ impl Forker {
                 self.performer.hear_pdp();
             }
             if of(2) {
-                self.hear_audit();
+                self.hear_audit()?;
                 self.tell()?;
             }
             // a cage is built while nobody speaks, or for somebody who waits for it
@@ -116,7 +116,7 @@ impl Forker {
         Ok(false)
     }
 
-    fn hear_audit(&mut self) {
+    fn hear_audit(&mut self) -> Result<(), ChannelError> {
         match self.performer.hear_audit(boot_ms()) {
             Heard::Nothing => {}
             Heard::Perform(released) => {
@@ -127,11 +127,11 @@ impl Forker {
             }
             Heard::Epoch(epoch) => {
                 self.cages.kill_calls();
-                // what a log cannot take is no reason to leave audit waiting
-                self.tell().ok();
+                self.tell()?;
                 self.performer.settled(epoch);
             }
         }
+        Ok(())
     }
 
     fn perform(&mut self, released: Released) -> Result<(), Refusal> {

@@ -61,8 +61,7 @@ pub(crate) fn become_worker(
     if kind.rings.have(Ring::Seccomp) {
         filter.install().map_err(|error| CageError::Confine(error.to_string()))?;
     }
-    // its name says what it may rehearse
-    Ok(process::execute_open(4, if kind.files { c"files" } else { c"pure" })?)
+    Ok(process::execute_open(4, c"worker")?)
 }
 
 /// Ring four before there is a call: what any call may be granted, of which the worker keeps that

@@ -33,21 +33,6 @@ pub(crate) fn perform(work: &Work, input: File, mut answer: File) -> &'static st
     }
 }
 
-/// Does what a call does, on a cage without files, so that the pages which a call needs are there when
-/// it comes: their faults are a third of its time otherwise.
-pub(crate) fn rehearse(files: bool) {
-    let pure = [("system.time@1", "{}")].into_iter();
-    let with_files = [("filesystem.list@1", r#"{"path":"x"}"#)].into_iter().filter(|_| files);
-    for (capability, input) in pure.chain(with_files) {
-        let work = Work { call: [0; 16], capability: capability.to_owned(), grants: Vec::new() };
-        let input: Json = serde_json::from_str(input).unwrap_or_default();
-        let accepted = capabilities::find(capability).and_then(|known| known.accept(&input).ok());
-        let performed = accepted.map(|accepted| dispatch(capability, &accepted, &work));
-        // nobody reads it; it need only have been made
-        std::hint::black_box(performed.map(|performed| performed.unwrap_or_default().to_string()));
-    }
-}
-
 fn read(input: File) -> Performed {
     let mut bytes = Vec::new();
     input.take(INPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(|_error| "bad_input")?;

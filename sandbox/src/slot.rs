@@ -107,7 +107,7 @@ impl Building {
     pub(crate) fn begin(
         number: u32,
         kind: &Kind,
-        disk: &str,
+        disk: Option<&str>,
         origin: &Origin,
     ) -> Result<Self, CageError> {
         let begun_us = boot_us();
@@ -127,9 +127,9 @@ impl Building {
             }
             Err(error) => {
                 let mut dying = cage.kill();
-                while !dying.is_gone() {
-                    waitpid(Some(dying.cage.child.pid), WaitOptions::empty()).ok();
-                }
+                waitpid(Some(dying.cage.child.pid), WaitOptions::empty()).ok();
+                // what is left even so is taken away before the number is used again
+                dying.is_gone();
                 Err(error)
             }
         }
