@@ -63,6 +63,8 @@ pub enum Shape {
     Flag,
     /// A call's number: 32 hexadecimal digits.
     Call,
+    /// A program of the toolbox and arguments that its grammar admits, as an array of texts.
+    Command,
 }
 
 /// One effect of a call.
@@ -88,6 +90,30 @@ pub enum Source {
     Text(&'static str),
     /// Always this number.
     Number(u64),
+    /// The program of the command of this name.
+    ProgramOf(&'static str),
+    /// The arguments of the command of this name.
+    ArgumentsOf(&'static str),
+    /// Each file that the command of this name reads: one effect a file.
+    ReadsOf(&'static str),
+    /// Each file that it writes: one effect a file.
+    WritesOf(&'static str),
+}
+
+impl Source {
+    /// The parameter that it speaks of, if it does of one.
+    #[must_use]
+    pub const fn parameter(self) -> Option<&'static str> {
+        match self {
+            Self::Parameter(name)
+            | Self::LengthOf(name)
+            | Self::ProgramOf(name)
+            | Self::ArgumentsOf(name)
+            | Self::ReadsOf(name)
+            | Self::WritesOf(name) => Some(name),
+            Self::Text(_) | Self::Number(_) => None,
+        }
+    }
 }
 
 /// Who performs a capability.
@@ -106,6 +132,8 @@ pub enum Class {
     Pure,
     /// Files beneath the workspace.
     Files,
+    /// A closed program of the toolbox, and what files its command names.
+    Program,
 }
 
 /// How much can go wrong.

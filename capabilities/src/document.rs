@@ -1,6 +1,7 @@
 //! Documentation and schemas, generated from declarations and never written by hand.
 
 use crate::declaration::{Declaration, Performer, Shape};
+use crate::programs::PROGRAMS;
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 
@@ -15,9 +16,12 @@ pub fn schema(declaration: &Declaration) -> Json {
             Shape::Number { max } => json!({"type": "integer", "minimum": 0, "maximum": max}),
             Shape::Flag => json!({"type": "boolean"}),
             Shape::Call => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+            Shape::Command => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
         };
         if let Some(members) = property.as_object_mut() {
-            members.insert("description".to_owned(), json!(parameter.meaning));
+            let usages = if parameter.shape == Shape::Command { usages() } else { String::new() };
+            members
+                .insert("description".to_owned(), json!(format!("{}{usages}", parameter.meaning)));
         }
         properties.insert(parameter.name.to_owned(), property);
     }
@@ -29,6 +33,12 @@ pub fn schema(declaration: &Declaration) -> Json {
         "required": required,
         "additionalProperties": false,
     })
+}
+
+/// How the commands of all programs are written.
+fn usages() -> String {
+    let line = |program: &&crate::program::Program| format!("\n{}", program.usage());
+    format!("; the programs:{}", PROGRAMS.iter().map(line).collect::<String>())
 }
 
 /// The whole catalogue as Markdown.
@@ -67,6 +77,12 @@ fn page(text: &mut String, declaration: &Declaration) {
         let need = if parameter.required { "" } else { ", optional" };
         let shape = parameter.shape.describe();
         line(format_args!("| `{}` | {shape}{need} | {} |", parameter.name, parameter.meaning));
+    }
+    if declaration.parameters.iter().any(|parameter| parameter.shape == Shape::Command) {
+        line(format_args!("\nPrograms, and what of their options is admitted:\n"));
+        for program in PROGRAMS {
+            line(format_args!("- `{}`: {}", program.usage(), program.purpose));
+        }
     }
     line(format_args!("\nEffects:"));
     for effect in declaration.effects {

@@ -1,6 +1,8 @@
 //! Inputs: JSON objects, checked against the declared parameters. What is not declared is refused.
 
 use crate::declaration::{Declaration, Parameter, Shape};
+use crate::program::Command;
+use crate::programs::PROGRAMS;
 use contract::digits::unhex_array;
 use contract::path::CanonicalPath;
 use serde_json::{Map, Value as Json};
@@ -19,6 +21,8 @@ pub enum Argument {
     Flag(bool),
     /// A call's number.
     Call([u8; 16]),
+    /// A command.
+    Command(Command),
 }
 
 /// An input that its declaration accepts. It can be made in no other way.
@@ -79,11 +83,10 @@ impl Declaration {
                 }
                 None | Some(Json::Null) => {}
                 Some(value) => {
+                    let name = parameter.name;
+                    let argument = parameter.shape.read(value);
                     let argument =
-                        parameter.shape.read(value).ok_or_else(|| InputError::Shape {
-                            name: parameter.name,
-                            expected: parameter.shape.describe(),
-                        })?;
+                        argument.map_err(|expected| InputError::Shape { name, expected })?;
                     arguments.insert(parameter.name, argument);
                 }
             }
@@ -105,8 +108,12 @@ impl Declaration {
 }
 
 impl Shape {
-    fn read(self, value: &Json) -> Option<Argument> {
-        match (self, value) {
+    /// Reads a value, or says what would be taken.
+    fn read(self, value: &Json) -> Result<Argument, String> {
+        let plain = match (self, value) {
+            (Self::Command, value) => {
+                return Command::parse(value, PROGRAMS).map(Argument::Command);
+            }
             (Self::Path, Json::String(text)) => CanonicalPath::parse(text).ok().map(Argument::Path),
             (Self::Text { bytes_max }, Json::String(text)) if text.len() <= bytes_max => {
                 Some(Argument::Text(text.clone()))
@@ -117,7 +124,8 @@ impl Shape {
             (Self::Flag, Json::Bool(flag)) => Some(Argument::Flag(*flag)),
             (Self::Call, Json::String(text)) => unhex_array(text).map(Argument::Call),
             _ => None,
-        }
+        };
+        plain.ok_or_else(|| self.describe())
     }
 
     /// What the shape takes, in words.
@@ -129,6 +137,7 @@ impl Shape {
             Self::Number { max } => format!("a whole number from 0 to {max}"),
             Self::Flag => "true or false".to_owned(),
             Self::Call => "a call's number, 32 hexadecimal digits in lower case".to_owned(),
+            Self::Command => "a program of the toolbox and its arguments, an array".to_owned(),
         }
     }
 }

@@ -11,6 +11,9 @@ pub mod document;
 mod filesystem;
 mod input;
 mod lower;
+mod process;
+pub mod program;
+pub mod programs;
 mod system;
 
 pub use declaration::{
@@ -31,6 +34,7 @@ pub const CATALOGUE: &[&Declaration] = &[
     &filesystem::RESTORE,
     &filesystem::STAT,
     &filesystem::WRITE,
+    &process::RUN,
     &system::INFO,
     &system::TIME,
 ];

@@ -2,32 +2,72 @@
 
 use crate::declaration::{Declaration, Source, Template};
 use crate::input::{Accepted, Argument};
+use crate::program::Command;
 use contract::effect::{Effect, Field, Value};
+use contract::path::CanonicalPath;
 
 impl Declaration {
     /// The effects of a call with this input. Pure, and total over accepted inputs: a template whose
-    /// optional parameter the call left out gives an effect without that field.
+    /// optional parameter the call left out gives an effect without that field, and one over the files
+    /// of a command gives as many effects as there are files.
     ///
     /// `None` when a template asks for what its kind or parameter cannot give, which
     /// `every_declaration_is_sound` shows of no shipped one; such a call is blocked.
     #[must_use]
     pub fn lower(&self, input: &Accepted) -> Option<Vec<Effect>> {
-        self.effects.iter().map(|template| lower(template, input)).collect()
+        let mut effects = Vec::new();
+        for template in self.effects {
+            match files(template, input)? {
+                None => effects.push(lower(template, input, None)?),
+                Some(files) => {
+                    for file in files {
+                        effects.push(lower(template, input, Some(file))?);
+                    }
+                }
+            }
+        }
+        Some(effects)
     }
 }
 
-fn lower(template: &Template, input: &Accepted) -> Option<Effect> {
+/// The files that a template is for, each by itself; `Some(None)` for one that is for none.
+fn files<'a>(template: &Template, input: &'a Accepted) -> Option<Option<&'a [CanonicalPath]>> {
+    let of = |name| command(input, name);
+    for (_, source) in template.fields {
+        match source {
+            Source::ReadsOf(name) => return Some(Some(&of(name)?.reads)),
+            Source::WritesOf(name) => return Some(Some(&of(name)?.writes)),
+            _ => {}
+        }
+    }
+    Some(None)
+}
+
+fn command<'a>(input: &'a Accepted, name: &str) -> Option<&'a Command> {
+    match input.get(name)? {
+        Argument::Command(command) => Some(command),
+        _ => None,
+    }
+}
+
+fn lower(template: &Template, input: &Accepted, file: Option<&CanonicalPath>) -> Option<Effect> {
     let mut fields: Vec<(Field, Value)> = Vec::new();
     for (field, source) in template.fields {
         let value = match source {
             Source::Text(text) => Some(Value::Text((*text).to_owned())),
             Source::Number(number) => Some(Value::Number(*number)),
-            Source::Parameter(name) => input.get(name).map(value_of).transpose_value()?,
+            Source::Parameter(name) => match input.get(name) {
+                Some(argument) => Some(value_of(argument)?),
+                None => None,
+            },
             Source::LengthOf(name) => match input.get(name) {
                 Some(Argument::Text(text)) => Some(Value::Number(u64::try_from(text.len()).ok()?)),
                 Some(_) => return None,
                 None => None,
             },
+            Source::ProgramOf(name) => Some(Value::Text(command(input, name)?.program.to_owned())),
+            Source::ArgumentsOf(name) => Some(Value::List(command(input, name)?.arguments.clone())),
+            Source::ReadsOf(_) | Source::WritesOf(_) => Some(Value::Path(file?.clone())),
         };
         fields.extend(value.map(|value| (*field, value)));
     }
@@ -39,21 +79,6 @@ fn value_of(argument: &Argument) -> Option<Value> {
         Argument::Path(path) => Some(Value::Path(path.clone())),
         Argument::Text(text) => Some(Value::Text(text.clone())),
         Argument::Number(number) => Some(Value::Number(*number)),
-        Argument::Flag(_) | Argument::Call(_) => None,
-    }
-}
-
-/// `Option<Option<T>>` turned inside out: a parameter that is there must have a value.
-trait TransposeValue {
-    fn transpose_value(self) -> Option<Option<Value>>;
-}
-
-impl TransposeValue for Option<Option<Value>> {
-    fn transpose_value(self) -> Option<Option<Value>> {
-        match self {
-            None => Some(None),
-            Some(None) => None,
-            Some(value) => Some(value),
-        }
+        Argument::Flag(_) | Argument::Call(_) | Argument::Command(_) => None,
     }
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
-use capabilities::{CATALOGUE, InputError, Shape, Source, document, find};
+use capabilities::{CATALOGUE, InputError, Shape, document, find};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -16,6 +16,7 @@ fn full(name: &str) -> Json {
             Shape::Number { .. } => json!(1),
             Shape::Flag => json!(true),
             Shape::Call => json!("00112233445566778899aabbccddeeff"),
+            Shape::Command => json!(["sort", "-o", "out.txt", "in.txt"]),
         };
         input.insert(parameter.name.to_owned(), value);
     }
@@ -31,8 +32,8 @@ fn every_declaration_is_sound() {
         assert!(!declaration.effects.is_empty(), "{id}: a call with no effect is blocked");
         assert!(!declaration.examples.is_empty(), "{id}: no example");
         for (_, source) in declaration.effects.iter().flat_map(|effect| effect.fields) {
-            if let Source::Parameter(name) | Source::LengthOf(name) = source {
-                assert!(declaration.parameters.iter().any(|p| p.name == *name), "{id}: {name}");
+            if let Some(name) = source.parameter() {
+                assert!(declaration.parameters.iter().any(|p| p.name == name), "{id}: {name}");
             }
         }
         let input = declaration.accept(&full(declaration.name)).unwrap();

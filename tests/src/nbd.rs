@@ -110,14 +110,11 @@ impl Server {
         outcome
     }
 
-    /// Lets a request cut the power, counted from now; takes the place of an earlier trigger.
+    /// Lets a request cut the power, from now on; takes the place of an earlier trigger.
     ///
     /// # Errors
-    /// When it names no request.
+    /// When a thread of the server panicked.
     pub fn cut_at(&self, trigger: Trigger) -> io::Result<()> {
-        if trigger.nth == 0 || matches!(trigger.kind, Kind::Spill | Kind::Cut) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "no request sets this off"));
-        }
         self.shared.lock()?.disk.trigger = Some(trigger);
         Ok(())
     }
@@ -248,7 +245,8 @@ impl Shared {
             }
             Err(error) => return Ok(Some(Reply::refusal(error))),
         };
-        let due = state.disk.due(kind);
+        let length = u64::from(request.length);
+        let due = state.disk.due(kind, request.offset, length, request.fua());
         let done = match due {
             Some(Trigger { side: Side::Before, .. }) => Ok(()),
             _ => apply(&mut state.disk, request, kind, data),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Version of the messages below; the first element of every frame.
 pub const VERSION: u16 = 2;
 
+/// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
+
 /// Number of a call.
 pub type CallId = [u8; 16];
 

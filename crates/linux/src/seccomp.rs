@@ -1,14 +1,14 @@
-//! A process's seccomp(2) filter from a list of names: what is not on it kills the process.
+//! seccomp allowlists by name: seccomp(2).
 //!
-//! An entry is a system call's name, or `socket:FAMILY`, which admits socket(2) and socketpair(2)
-//! for that address family alone.
+//! An entry is a system call's name, with what of it is admitted. A service's description writes
+//! entries as text: a name alone, or `socket:FAMILY`, which admits socket(2) and socketpair(2) for
+//! that address family alone.
+
+mod tree;
 
 use crate::syscalls::{self, Lookup};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
-use std::collections::BTreeMap;
+use crate::{KernelError, last_errno};
+use tree::Instruction;
 
 /// Why a list of names is no filter.
 #[derive(Debug, thiserror::Error)]
@@ -18,106 +18,150 @@ pub enum FilterError {
         "filter entry `{0}` is no system call and no `socket:FAMILY` with FAMILY one of unix, inet, inet6, netlink, packet"
     )]
     Unknown(String),
-    /// The compiler refused; a list of valid names cannot cause it.
-    #[error("the filter does not compile: {0}")]
-    Compile(#[from] seccompiler::BackendError),
+    /// The entry is there twice, and differs.
+    #[error("filter entry `{0}` is there twice")]
+    Twice(String),
+    /// More instructions than the kernel takes.
+    #[error("the filter takes {0} instructions; the kernel takes 4096")]
+    TooLong(usize),
     /// The kernel refused the finished program.
     #[error("the kernel refused the filter: {0}")]
-    Install(#[from] seccompiler::Error),
+    Install(#[from] KernelError),
+}
+
+/// What of a system call a filter admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admits {
+    /// Every call of it.
+    All,
+    /// None: it fails with this errno, and its caller goes on.
+    Fails(u16),
+    /// One in which all arguments of one of these alternatives are as they say.
+    When(&'static [&'static [Argument]]),
+}
+
+/// An argument whose bits under the mask have this value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Argument {
+    /// Which, from 0 to 5.
+    pub index: u8,
+    /// The bits that count.
+    pub mask: u64,
+    /// What they are.
+    pub value: u64,
 }
 
 /// A compiled filter, for this architecture, not yet installed.
 #[derive(Debug, Clone)]
-pub struct Filter(BpfProgram);
+pub struct Filter(Vec<Instruction>);
+
+/// `AUDIT_ARCH_` of linux/audit.h.
+const ARCHITECTURE: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
 
 impl Filter {
-    /// Compiles an allowlist; anything else kills the whole process with SIGSYS.
+    /// Compiles an allowlist of texts; anything else kills the whole process with SIGSYS.
     ///
     /// # Errors
     /// [`FilterError::Unknown`] for an entry that is not understood: nothing is skipped in silence.
     pub fn allow(entries: &[String]) -> Result<Self, FilterError> {
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        let mut all: Vec<(&str, Admits)> = Vec::new();
+        let mut families: Vec<&'static [Argument]> = Vec::new();
         for entry in entries {
-            if let Some(family) = entry.strip_prefix("socket:") {
-                let number =
-                    family_number(family).ok_or_else(|| FilterError::Unknown(entry.clone()))?;
-                for call in ["socket", "socketpair"] {
-                    if let Lookup::Number(call) = syscalls::number(call) {
-                        rules.entry(call).or_default().push(family_rule(number)?);
-                    }
+            match entry.strip_prefix("socket:") {
+                Some(name) => {
+                    let family = family(name);
+                    families.push(family.ok_or_else(|| FilterError::Unknown(entry.clone()))?);
                 }
-                continue;
-            }
-            match syscalls::number(entry) {
-                Lookup::Number(number) => {
-                    rules.insert(number, Vec::new());
-                }
-                Lookup::Elsewhere => {}
-                Lookup::Unknown => return Err(FilterError::Unknown(entry.clone())),
+                None => all.push((entry, Admits::All)),
             }
         }
-        let filter = SeccompFilter::new(
-            rules,
-            SeccompAction::KillProcess,
-            SeccompAction::Allow,
-            architecture(),
-        )?;
-        Ok(Self(filter.try_into()?))
+        let mut numbered = number(&all)?;
+        if !families.is_empty() {
+            // as many alternatives as there are families; the list lives as long as the process
+            let admits = Admits::When(Vec::leak(families));
+            numbered.extend(number(&[("socket", admits), ("socketpair", admits)])?);
+        }
+        Ok(Self(tree::program(ARCHITECTURE, &numbered)?))
     }
 
-    /// Installs the filter on the calling thread, for ever; sets `no_new_privs` first.
+    /// Compiles a list of names, each with what is admitted; anything else kills the whole process.
+    ///
+    /// # Errors
+    /// [`FilterError`]: a name that no system call has, or that is there twice.
+    pub fn compile(entries: &[(&str, Admits)]) -> Result<Self, FilterError> {
+        Ok(Self(tree::program(ARCHITECTURE, &number(entries)?)?))
+    }
+
+    /// Installs the filter on the calling thread, for ever; `no_new_privs` must be set.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn install(&self) -> Result<(), FilterError> {
-        Ok(seccompiler::apply_filter(&self.0)?)
+        let length =
+            u16::try_from(self.0.len()).map_err(|_long| FilterError::TooLong(self.0.len()))?;
+        let program = libc::sock_fprog {
+            len: length,
+            // the kernel reads it only
+            filter: self.0.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+        };
+        // SAFETY: 1. `program` and the instructions that it points to, whose layout is that of
+        // `struct sock_filter`, outlive the call. 2. The kernel checks the program and copies it.
+        let result = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+        };
+        if result < 0 { Err(KernelError::new("seccomp", "", last_errno()).into()) } else { Ok(()) }
     }
 
     /// Number of BPF instructions (the kernel takes 4,096).
     #[must_use]
-    pub fn instructions(&self) -> usize {
+    pub const fn instructions(&self) -> usize {
         self.0.len()
     }
 }
 
-fn family_number(name: &str) -> Option<i32> {
+/// Numbers for names; a call that only another architecture has is left out.
+fn number(entries: &[(&str, Admits)]) -> Result<Vec<(u32, Admits)>, FilterError> {
+    let mut numbered: Vec<(u32, Admits)> = Vec::new();
+    for (name, admits) in entries {
+        match syscalls::number(name) {
+            Lookup::Number(number) => {
+                let number = u32::try_from(number);
+                let number =
+                    number.map_err(|_negative| FilterError::Unknown((*name).to_owned()))?;
+                if numbered.iter().any(|(known, other)| *known == number && other != admits) {
+                    return Err(FilterError::Twice((*name).to_owned()));
+                }
+                numbered.push((number, *admits));
+            }
+            Lookup::Elsewhere => {}
+            Lookup::Unknown => return Err(FilterError::Unknown((*name).to_owned())),
+        }
+    }
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.dedup_by_key(|(number, _)| *number);
+    Ok(numbered)
+}
+
+/// That the first argument is an address family.
+const fn is_family(value: u64) -> Argument {
+    Argument { index: 0, mask: 0xffff_ffff, value }
+}
+
+fn family(name: &str) -> Option<&'static [Argument]> {
+    const UNIX: &[Argument] = &[is_family(1)];
+    const INET: &[Argument] = &[is_family(2)];
+    const INET6: &[Argument] = &[is_family(10)];
+    const NETLINK: &[Argument] = &[is_family(16)];
+    const PACKET: &[Argument] = &[is_family(17)];
     match name {
-        "unix" => Some(libc::AF_UNIX),
-        "inet" => Some(libc::AF_INET),
-        "inet6" => Some(libc::AF_INET6),
-        "netlink" => Some(libc::AF_NETLINK),
-        "packet" => Some(libc::AF_PACKET),
+        "unix" => Some(UNIX),
+        "inet" => Some(INET),
+        "inet6" => Some(INET6),
+        "netlink" => Some(NETLINK),
+        "packet" => Some(PACKET),
         _ => None,
     }
 }
 
-fn family_rule(number: i32) -> Result<SeccompRule, FilterError> {
-    let condition = SeccompCondition::new(
-        0,
-        SeccompCmpArgLen::Dword,
-        SeccompCmpOp::Eq,
-        u64::from(number.unsigned_abs()),
-    )?;
-    Ok(SeccompRule::new(vec![condition])?)
-}
-
-const fn architecture() -> TargetArch {
-    if cfg!(target_arch = "x86_64") { TargetArch::x86_64 } else { TargetArch::aarch64 }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_entry_is_refused() {
-        let entries = ["read".to_owned(), "raed".to_owned()];
-        assert!(matches!(Filter::allow(&entries), Err(FilterError::Unknown(e)) if e == "raed"));
-    }
-
-    #[test]
-    fn families_are_named() {
-        assert!(Filter::allow(&["socket:unix".to_owned()]).is_ok());
-        assert!(Filter::allow(&["socket:vsock".to_owned()]).is_err());
-    }
-}
+mod tests;

@@ -25,6 +25,12 @@ pub fn number(name: &str) -> Lookup {
     legacy(name).map_or(Lookup::Elsewhere, Lookup::Number)
 }
 
+/// Every name that is known, on whatever architecture.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    EVERYWHERE.iter().map(|(name, _)| *name).chain(LEGACY_NAMES.iter().copied())
+}
+
 #[cfg(target_arch = "x86_64")]
 fn legacy(name: &str) -> Option<i64> {
     LEGACY.iter().find(|(known, _)| *known == name).map(|&(_, number)| number)

@@ -80,16 +80,20 @@ pub enum Side {
 }
 
 /// A cut that a request sets off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trigger {
-    /// Which requests count.
-    pub kind: Kind,
-    /// Which of them, the first being 1.
-    pub nth: u64,
+    /// Whether this request is the one; asked of each, in their order, with what it will do.
+    pub at: Box<dyn FnMut(&Record) -> bool + Send>,
     /// Whether that one still has its effect.
     pub side: Side,
     /// What is left of unflushed writes.
     pub survival: Survival,
+}
+
+impl std::fmt::Debug for Trigger {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { side, survival, .. } = self;
+        formatter.debug_struct("Trigger").field("side", side).field("survival", survival).finish()
+    }
 }
 
 /// What a cut did to the writes that no FLUSH followed.
@@ -271,11 +275,21 @@ impl Disk {
         Ok(self.records.iter().skip(skipped))
     }
 
-    /// Counts a request of `kind`; the trigger, when it is the one.
-    pub(super) fn due(&mut self, kind: Kind) -> Option<Trigger> {
-        let trigger = self.trigger.as_mut().filter(|trigger| trigger.kind == kind)?;
-        trigger.nth = trigger.nth.saturating_sub(1);
-        if trigger.nth > 0 { None } else { self.trigger.take() }
+    /// Shows a request to the trigger, which is taken when it is the one.
+    pub(super) fn due(
+        &mut self,
+        kind: Kind,
+        offset: u64,
+        length: u64,
+        fua: bool,
+    ) -> Option<Trigger> {
+        let at = self.started.elapsed();
+        let trigger = self.trigger.as_mut()?;
+        if (trigger.at)(&Record { at, kind, offset, length, fua }) {
+            self.trigger.take()
+        } else {
+            None
+        }
     }
 
     pub(super) fn read(&self, offset: u64, length: u32) -> io::Result<Vec<u8>> {

@@ -167,7 +167,12 @@ fn a_trigger_cuts_on_its_side_of_the_request() {
         client.flush();
         let mark = server.mark().unwrap();
         let survival = Survival::Nothing;
-        server.cut_at(Trigger { kind: Kind::Flush, nth: 2, side, survival }).unwrap();
+        let mut flushes = 0;
+        let at = Box::new(move |request: &Record| {
+            flushes += u32::from(request.kind == Kind::Flush);
+            flushes == 2
+        });
+        server.cut_at(Trigger { at, side, survival }).unwrap();
         client.write(0, 1, 0);
         client.flush();
         client.write(4096, 2, 0);

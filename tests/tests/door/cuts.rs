@@ -39,22 +39,8 @@ const STEPS: [Step; 6] = [
     Step::Durable,
 ];
 
-/// Which request of a call cuts the power: the kind, how many of them, before or after it.
-const TRIGGERS: &[(Kind, u64, Side)] = &[
-    (Kind::Write, 1, Side::Before),
-    (Kind::Flush, 1, Side::Before),
-    (Kind::Flush, 1, Side::After),
-    (Kind::Write, 2, Side::After),
-    (Kind::Flush, 2, Side::Before),
-    (Kind::Flush, 2, Side::After),
-    (Kind::Write, 4, Side::Before),
-    (Kind::Flush, 3, Side::After),
-    (Kind::Write, 6, Side::After),
-    (Kind::Flush, 4, Side::Before),
-    (Kind::Flush, 5, Side::After),
-    (Kind::Write, 9, Side::After),
-    (Kind::Flush, 6, Side::Before),
-];
+/// Partitions by their names, in bytes.
+type Places = BTreeMap<String, Range<u64>>;
 
 /// One box over many power cuts.
 struct Box {
@@ -165,13 +151,12 @@ fn cut(name: &str, cuts: usize) -> Result<BTreeMap<Step, usize>> {
             }
         };
         state.check(&operated)?;
-        let (kind, nth, side) = TRIGGERS.get(index % TRIGGERS.len()).copied().context("trigger")?;
         let seed = u64::try_from(index)?;
         let survival = if index % 2 == 0 { Survival::Nothing } else { Survival::Chance { seed } };
         let places = places(&state.disk)?;
         state.answered.extend(calls(&client, 3));
         let mark = server.mark()?;
-        server.cut_at(Trigger { kind, nth, side, survival })?;
+        server.cut_at(trigger(index, survival, places.clone())?)?;
         let caller = std::thread::spawn(move || calls(&client, 200));
         server.wait_cut(Duration::from_secs(60)).context("the power was not cut")?;
         // the machine is killed here, after its disk is gone; nobody waits for it any more
@@ -193,8 +178,8 @@ fn cut(name: &str, cuts: usize) -> Result<BTreeMap<Step, usize>> {
     Ok(steps)
 }
 
-/// Partitions by their names, in bytes.
-fn places(disk: &Path) -> Result<BTreeMap<String, Range<u64>>> {
+/// Reads them from the disk's table.
+fn places(disk: &Path) -> Result<Places> {
     let file = File::open(disk)?;
     let mut table = vec![0; 128 * 128];
     file.read_exact_at(&mut table, 1_024)?;
@@ -216,34 +201,57 @@ fn places(disk: &Path) -> Result<BTreeMap<String, Range<u64>>> {
     Ok(places)
 }
 
-/// How far the last call had come, by what the disk saw since the mark: each call writes its decision
-/// to LEDGER and flushes, then DATA, then its outcome to LEDGER and flushes.
-fn step(trace: &[tests::nbd::Record], places: &BTreeMap<String, Range<u64>>) -> Step {
-    let within =
-        |name: &str, offset: u64| places.get(name).is_some_and(|range| range.contains(&offset));
+/// The cut of this number: each step of a call in turn, before the request that leaves it or after the
+/// one that enters it, in the first call or a later one.
+fn trigger(index: usize, survival: Survival, places: Places) -> Result<Trigger> {
+    let wanted = STEPS.get(index % STEPS.len()).copied().context("step")?;
+    let round = index / STEPS.len();
+    let side =
+        if round % 2 == 1 && wanted != Step::BeforeDecision { Side::After } else { Side::Before };
+    let mut skip = round % 3;
     let mut step = Step::BeforeDecision;
-    for record in trace {
-        step = match (record.kind, step) {
-            (Kind::Write, Step::BeforeDecision | Step::Durable)
-                if within("ledger", record.offset) =>
-            {
-                Step::Decided
-            }
-            (Kind::Flush, Step::Decided) => Step::Released,
-            (Kind::Write, Step::Released) if within("data", record.offset) => Step::Performing,
-            (Kind::Write, Step::Released | Step::Performing) if within("ledger", record.offset) => {
-                Step::Ended
-            }
-            (Kind::Flush, Step::Ended) => Step::Durable,
-            (_, step) => step,
+    let at = move |request: &tests::nbd::Record| {
+        let next = step.after(request, &places);
+        let here = match side {
+            Side::Before => step == wanted && next != wanted,
+            Side::After => step != wanted && next == wanted,
         };
+        step = next;
+        // the first decision is made once; the other steps come with every call
+        let chosen = here && (skip == 0 || wanted == Step::BeforeDecision);
+        skip = skip.saturating_sub(usize::from(here));
+        chosen
+    };
+    Ok(Trigger { at: std::boxed::Box::new(at), side, survival })
+}
+
+impl Step {
+    /// How far a call has come after this request: each writes its decision to LEDGER and flushes, then
+    /// DATA, then its outcome to LEDGER and flushes.
+    fn after(self, request: &tests::nbd::Record, places: &Places) -> Self {
+        let within =
+            |name: &str| places.get(name).is_some_and(|range| range.contains(&request.offset));
+        match (request.kind, self) {
+            (Kind::Write, Self::BeforeDecision | Self::Durable) if within("ledger") => {
+                Self::Decided
+            }
+            (Kind::Flush, Self::Decided) => Self::Released,
+            (Kind::Write, Self::Released) if within("data") => Self::Performing,
+            (Kind::Write, Self::Released | Self::Performing) if within("ledger") => Self::Ended,
+            (Kind::Flush, Self::Ended) => Self::Durable,
+            (_, step) => step,
+        }
     }
-    step
+}
+
+/// How far the last call had come, by what the disk saw since the mark.
+fn step(trace: &[tests::nbd::Record], places: &Places) -> Step {
+    trace.iter().fold(Step::BeforeDecision, |step, record| step.after(record, places))
 }
 
 #[test]
 fn power_cuts_lose_no_answered_call() -> Result<()> {
-    cut("cuts", 3).map(drop)
+    cut("cuts", 6).map(drop)
 }
 
 /// Fifty cuts, at least three in each step of a call; run by `ci/test soak`.
