@@ -178,6 +178,8 @@ impl Writer {
         let numbers = [
             ("memory_peak_bytes", outcome.memory_peak_bytes),
             ("cpu_us", outcome.cpu_us),
+            ("throttled_us", outcome.throttled_us),
+            ("memory_stall_us", outcome.memory_stall_us),
             ("dropped_packets", outcome.dropped_packets),
             ("wall_us", outcome.wall_us),
             ("built_us", outcome.built_us),

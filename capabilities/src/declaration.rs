@@ -54,6 +54,8 @@ pub enum Shape {
         /// The bound.
         bytes_max: usize,
     },
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// A whole number up to this one.
     Number {
         /// The bound.
@@ -126,7 +128,7 @@ pub enum Performer {
 }
 
 /// What a cage's system-call filter admits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// No file at all.
     Pure,
@@ -134,6 +136,9 @@ pub enum Class {
     Files,
     /// A closed program of the toolbox, and what files its command names.
     Program,
+    /// Sockets of the internet family, in a network of its own whose loopback is up; what they reach is
+    /// the packet filter's to say.
+    Network,
 }
 
 /// How much can go wrong.

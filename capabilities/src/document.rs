@@ -13,6 +13,7 @@ pub fn schema(declaration: &Declaration) -> Json {
         let mut property = match parameter.shape {
             Shape::Path => json!({"type": "string", "minLength": 1, "maxLength": 4095}),
             Shape::Text { bytes_max } => json!({"type": "string", "maxLength": bytes_max}),
+            Shape::OneOf(words) => json!({"type": "string", "enum": words}),
             Shape::Number { max } => json!({"type": "integer", "minimum": 0, "maximum": max}),
             Shape::Flag => json!({"type": "boolean"}),
             Shape::Call => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),

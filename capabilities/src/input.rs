@@ -118,6 +118,9 @@ impl Shape {
             (Self::Text { bytes_max }, Json::String(text)) if text.len() <= bytes_max => {
                 Some(Argument::Text(text.clone()))
             }
+            (Self::OneOf(words), Json::String(text)) if words.contains(&text.as_str()) => {
+                Some(Argument::Text(text.clone()))
+            }
             (Self::Number { max }, Json::Number(number)) => {
                 number.as_u64().filter(|number| *number <= max).map(Argument::Number)
             }
@@ -134,6 +137,7 @@ impl Shape {
         match self {
             Self::Path => "a path of at most 4095 bytes that stays below the root".to_owned(),
             Self::Text { bytes_max } => format!("text of at most {bytes_max} bytes"),
+            Self::OneOf(words) => format!("one of {}", words.join(", ")),
             Self::Number { max } => format!("a whole number from 0 to {max}"),
             Self::Flag => "true or false".to_owned(),
             Self::Call => "a call's number, 32 hexadecimal digits in lower case".to_owned(),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod cage;
 mod declaration;
 pub mod document;
 mod filesystem;
@@ -24,6 +25,7 @@ pub use input::{Accepted, Argument, InputError};
 /// Every capability, sorted by name.
 pub const CATALOGUE: &[&Declaration] = &[
     &agent::WHOAMI,
+    &cage::TRY,
     &filesystem::APPEND,
     &filesystem::COPY,
     &filesystem::DELETE,

@@ -5,9 +5,10 @@
 use contract::path::CanonicalPath;
 use serde_json::Value as Json;
 
-/// Most words of a command, and longest of one, in bytes.
+/// Most words of a command, longest of one, and of all together, in bytes: they travel in one frame.
 const WORDS_MAX: usize = 64;
 const WORD_BYTES_MAX: usize = 4_096;
+const COMMAND_BYTES_MAX: usize = 16_384;
 
 /// A closed program: it runs no code of the workspace, and its arguments say which files it touches.
 #[derive(Debug)]
@@ -120,8 +121,15 @@ fn words(value: &Json) -> Result<Vec<&str>, CommandError> {
     let array = value.as_array().filter(|words| !words.is_empty() && words.len() <= WORDS_MAX);
     let words = array.map(|words| words.iter().map(Json::as_str).collect::<Option<Vec<&str>>>());
     let fits = |word: &&str| word.len() <= WORD_BYTES_MAX && !word.contains('\0');
-    words.flatten().filter(|words| words.iter().all(fits)).ok_or_else(|| {
-        format!("an array of 1 to {WORDS_MAX} texts of at most {WORD_BYTES_MAX} bytes without NUL")
+    let all_fit = |words: &Vec<&str>| {
+        words.iter().all(fits)
+            && words.iter().map(|word| word.len()).sum::<usize>() <= COMMAND_BYTES_MAX
+    };
+    words.flatten().filter(all_fit).ok_or_else(|| {
+        format!(
+            "an array of 1 to {WORDS_MAX} texts without NUL, of at most {WORD_BYTES_MAX} bytes each \
+             and {COMMAND_BYTES_MAX} together"
+        )
     })
 }
 
@@ -170,7 +178,9 @@ impl Reader<'_> {
             Takes::Text => word.to_owned(),
             Takes::Number => {
                 let number: Result<u32, _> = word.parse();
-                number.map_err(|_| format!("`{}` is no whole number", shown(word)))?.to_string()
+                number
+                    .map_err(|_error| format!("`{}` is no whole number", shown(word)))?
+                    .to_string()
             }
             Takes::Read => {
                 let path = path()?;
@@ -233,6 +243,9 @@ mod tests {
             assert!(why.contains(&format!("; usage: {}", words[0])), "{why}");
         }
         assert!(parse(&["sh", "-c", "id"]).unwrap_err().starts_with("a program first, one of "));
+        let long = "x".repeat(4_000);
+        let too_long = json!(["wc", long, long, long, long, long]);
+        assert!(Command::parse(&too_long, PROGRAMS).unwrap_err().contains("together"));
         for bad in [json!([]), json!("wc"), json!(["wc", 1]), json!(["wc", "a\0"])] {
             assert!(Command::parse(&bad, PROGRAMS).is_err(), "{bad}");
         }

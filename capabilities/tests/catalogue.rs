@@ -13,6 +13,7 @@ fn full(name: &str) -> Json {
         let value = match parameter.shape {
             Shape::Path => json!(format!("{}.txt", parameter.name)),
             Shape::Text { .. } => json!("text"),
+            Shape::OneOf(words) => json!(words.first()),
             Shape::Number { .. } => json!(1),
             Shape::Flag => json!(true),
             Shape::Call => json!("00112233445566778899aabbccddeeff"),

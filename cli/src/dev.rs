@@ -32,6 +32,9 @@ pub(crate) struct Words {
     /// The agents' port on this host's loopback.
     #[arg(long, default_value_t = 7700)]
     agents: u16,
+    /// The toolbox, as `image/toolbox` prints it; without one `process.run` finds no program.
+    #[arg(long, value_name = "DIR")]
+    toolbox: Option<PathBuf>,
     /// Programs that are built already, instead of building them.
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -49,11 +52,15 @@ pub(crate) fn run(words: &Words, keep: &Keep) -> Result<Ended> {
         Some(programs) => programs.canonicalize().context("--programs")?,
         None => build(&tree)?,
     };
+    let toolbox = match &words.toolbox {
+        Some(toolbox) => toolbox.canonicalize().context("--toolbox")?,
+        None => PathBuf::new(),
+    };
     let secret = hex(&random::<32>()?);
     let key = hex(keep.signing_key()?.verifying_key().as_bytes());
     let first = !data.join("ledger/records").exists();
     let mut child = Command::new(programs.join("init-dev"))
-        .args([&programs, &tree, &data])
+        .args([&programs, &tree, &data, &toolbox])
         .args([&key, &secret, &words.operators.to_string(), &words.agents.to_string()])
         .stderr(Stdio::piped())
         .spawn()

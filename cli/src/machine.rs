@@ -44,10 +44,24 @@ pub(crate) fn status(desk: &Desk, as_json: bool) -> Result<Ended> {
         ),
         ("waiting", format!("{} for a person, {} notices", number("pending"), number("notices"))),
         ("policy", format!("version {} {}", text("/policy/version"), text("/policy/digest"))),
+        ("rings", rings(&status)),
         ("ledger", format!("{} records", number("records"))),
     ];
     rows.iter().for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
     Ok(Ended::Done)
+}
+
+/// How each ring was when it was last tried.
+fn rings(status: &Json) -> String {
+    let of = |ring: &contract::rings::Ring| {
+        let code = status.pointer(&format!("/rings/{}", ring.name)).map(render::text);
+        match code.as_deref() {
+            Some("ok") => format!("{} holds", ring.name),
+            Some(code) => format!("{} DOES NOT HOLD ({code})", ring.name),
+            None => format!("{} not tried", ring.name),
+        }
+    };
+    contract::rings::RINGS.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn boot(desk: &Desk, as_json: bool) -> Result<Ended> {

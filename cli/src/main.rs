@@ -5,6 +5,7 @@
 mod agents;
 mod approve;
 mod audit;
+mod cage;
 mod capability;
 mod dev;
 mod ended;
@@ -103,6 +104,9 @@ enum Command {
     /// The vault.
     #[command(subcommand)]
     Vault(secret::Vault),
+    /// Cages: whether they hold.
+    #[command(subcommand)]
+    Cage(cage::Cages),
     /// Services of the box.
     #[command(subcommand)]
     Service(machine::Services),
@@ -202,6 +206,7 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
         Command::Policy(command) => policy::at_desk(desk, command, json),
         Command::Secret(command) => secret::run(desk, command, json),
         Command::Vault(command) => secret::vault(desk, command, json),
+        Command::Cage(command) => cage::run(desk, command, json),
         Command::Service(command) => machine::services(desk, command, json),
         Command::Logs => machine::logs(desk, json),
         Command::Shutdown => machine::end(desk, "box.shutdown", json),

@@ -39,7 +39,7 @@ fn shipped_policies_check_and_pass_their_tables() {
     assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
     let words = ["policy", "test", "policies/team.yaml", "--limits", "policies/system.yaml"];
     let output = krux(&[&words[..], &["--cases", "policies/team.cases.yaml"]].concat());
-    assert!(shown(&output).contains("9 passed, 0 failed"), "{}", shown(&output));
+    assert!(shown(&output).contains("11 passed, 0 failed"), "{}", shown(&output));
     let output = krux(&[&words[..], &["--cases", "policies/personal.cases.yaml"]].concat());
     assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
 }
@@ -66,7 +66,7 @@ fn a_call_is_explained_by_the_rules_that_spoke() {
 fn programs_get_json_and_shells_get_completions() {
     let output = krux(&["capability", "list", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(json.get("capabilities").and_then(|all| all.as_array()).map(Vec::len), Some(13));
+    assert_eq!(json.get("capabilities").and_then(|all| all.as_array()).map(Vec::len), Some(15));
     for shell in ["bash", "zsh", "fish"] {
         assert!(shown(&krux(&["completions", shell])).contains("krux"));
     }

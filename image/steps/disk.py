@@ -2,16 +2,17 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tomllib
 import uuid
 
-from . import inputs, kernel, programs, tools
+from . import attacks, inputs, kernel, programs, toolbox, tools
 from .places import BUILD, ROOT, cache, key
 from .progress import Refused, stage
 
-MOUNT_POINTS = ["data", "dev", "ledger", "proc", "run", "state", "sys"]
+MOUNT_POINTS = ["data", "dev", "ledger", "proc", "run", "state", "sys", "toolbox"]
 COMMAND_LINE = {
     "x86_64": "console=tty0 console=ttyS0,115200 panic=10 loglevel=4 printk.devkmsg=on",
     "aarch64": "console=tty0 console=ttyAMA0,115200 panic=10 loglevel=4 printk.devkmsg=on",
@@ -19,7 +20,7 @@ COMMAND_LINE = {
 EFI_ARCH = {"x86_64": "x64", "aarch64": "aa64"}
 MKOSI_ARCH = {"x86_64": "x86-64", "aarch64": "arm64"}
 # what the test images leave out of the release image, so that the probe can stand in its place
-TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "hostile": [], "smoke": []}
+TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "hostile": [], "ringless": [], "smoke": []}
 EMPTY_UUID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -44,15 +45,21 @@ def build(arch="x86_64", output=BUILD, target_dir=None, test=None):
     tools.tree()
     built_kernel = kernel.build(arch)
     binaries = programs.build(arch, target_dir, test)
+    box = toolbox.build(arch)
     output = pathlib.Path(output)
     work = output / f"work-{name(arch, test)}"
     tools.remove(work)
     with stage(f"image {name(arch, test)}"):
         assemble(arch, built_kernel, binaries, work)
+        partitions(box, work / "tree", work / "repart")
         if test:
             add_tests(binaries, work / "tree", test)
+            if test == "cage":
+                add_attacks(box, work / "tree/usr/lib/kruxos-test/attacks")
+                widen_forker(work / "tree/usr/lib/kruxos/services/forker.toml")
         copy(built_kernel.config, output / f"{name(arch, test)}.kernel-config")
-        return call_mkosi(arch, work, output, name(arch, test), TESTS.get(test, []))
+        write(output / f"{name(arch, test)}.toolboxhash", box.root + "\n")
+        return call_mkosi(arch, work, output, name(arch, test), box.root, TESTS.get(test, []))
 
 
 def assemble(arch, built_kernel, binaries, work):
@@ -80,6 +87,25 @@ def assemble(arch, built_kernel, binaries, work):
     initramfs(binaries / "init", work / "initramfs.cpio.zst")
 
 
+def partitions(box, tree, target):
+    """The partitions of the disk: those of image/repart, with the toolbox in its first slot.
+
+    The UUIDs of a slot's two partitions are the two halves of its root hash, as with the system's. What is
+    copied stands in a folder of the tree that no partition holds.
+    """
+    target.mkdir(parents=True)
+    for file in (ROOT / "image/repart").glob("*.conf"):
+        copy(file, target / file.name)
+    halves = [uuid.UUID(box.root[:32]), uuid.UUID(box.root[32:])]
+    slot = [("41-toolbox-a.conf", box.data, halves[0]), ("40-toolbox-a-verity.conf", box.hashes, halves[1])]
+    for name, content, half in slot:
+        copy(content, tree / f"usr/lib/systemd/toolbox/{content.name}")
+        file = target / name
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("Label=")]
+        lines += [f"Label={name[3:-5]}", f"UUID={half}", f"CopyBlocks=/usr/lib/systemd/toolbox/{content.name}"]
+        file.write_text("\n".join(lines) + "\n")
+
+
 def add_tests(binaries, tree, test):
     """What only a test image holds."""
     for (_, program), place in programs.TEST_PROGRAMS.items():
@@ -88,9 +114,25 @@ def add_tests(binaries, tree, test):
         _, feature, featured = programs.FEATURED[test]
         for program, place in featured.items():
             copy(binaries / feature / program, tree / place, 0o755)
-    for file in sorted((ROOT / "tests/images" / test).iterdir()):
+    for file in sorted((ROOT / "tests/images" / test).glob("*")):
         folder = {"edges.toml": "", "system.yaml": "policies/"}.get(file.name, "services/")
         copy(file, tree / "usr/lib/kruxos" / (folder + file.name))
+
+
+def add_attacks(box, target):
+    """The malicious program of the escape suite, beside the libraries that the true one has."""
+    shutil.copytree(attacks.build(box), target, symlinks=True)
+    for folder in ("lib", "lib64"):
+        shutil.copytree(box.tree / "wc" / folder, target / folder)
+
+
+def widen_forker(target):
+    """The forker's description with every system call that we know: filters add up, so that what stops an
+    attack is the cage's own, and where that is taken away, nothing is left."""
+    described = (ROOT / "mkosi.extra/usr/lib/kruxos/services/forker.toml").read_text()
+    known = re.findall(r'\("(\w+)", libc::SYS_', (ROOT / "crates/linux/src/syscalls.rs").read_text())
+    calls = "syscalls = [" + ", ".join(f'"{call}"' for call in known) + "]"
+    write(target, re.sub(r"syscalls = \[.*?\n\]", calls, described, flags=re.DOTALL))
 
 
 def name(arch, test=None):
@@ -157,12 +199,13 @@ def pad(data):
     return data + b"\0" * (-len(data) % 4)
 
 
-def call_mkosi(arch, work, output, image, without=()):
+def call_mkosi(arch, work, output, image, toolbox_root, without=()):
     environment, python = tools.mkosi()
     tools.run_logged(work / "log", [
         *python, "mkosi", "--directory", ROOT, "--architecture", MKOSI_ARCH[arch],
         "--tools-tree", tools.tree_path(), "--skeleton-tree", work / "skeleton", "--extra-tree", work / "tree",
-        "--initrd", work / "initramfs.cpio.zst", "--kernel-command-line", COMMAND_LINE[arch],
+        "--initrd", work / "initramfs.cpio.zst", "--repart-directory", work / "repart",
+        "--kernel-command-line", f"{COMMAND_LINE[arch]} toolboxhash={toolbox_root}",
         "--image-version", version(), "--output", image, "--output-directory", output,
         "--source-date-epoch", built_at(), "--force",
         *(f"--remove-files=/usr/lib/kruxos/services/{service}.toml" for service in without), "build",

@@ -1,5 +1,6 @@
 """The packages that inputs.lock pins, fetched by a private apt from where the host's own apt looks."""
 
+import functools
 import os
 import pathlib
 import subprocess
@@ -35,7 +36,11 @@ def sources(suites):
 
 def fetch(name):
     """The .deb file of the pinned input `name`, and whether it is the pinned one."""
-    pin = lock()[name]
+    return fetch_pin(lock()[name])
+
+
+def fetch_pin(pin):
+    """The .deb file of a pin, and whether it is the pinned one or one that takes its place."""
     pinned = cache() / "inputs" / f"{pin['sha256']}.deb"
     if pinned.exists() and sha256(pinned) == pin["sha256"]:
         return pinned, True
@@ -55,6 +60,7 @@ def fetch(name):
     return deb.rename(pinned.parent / f"{sha256(deb)}.deb"), False
 
 
+@functools.cache
 def private_apt():
     """Options for an apt that knows stable and sid, whatever release the host is."""
     folder = cache() / "apt"

@@ -41,7 +41,10 @@ TEST_PROGRAMS = {
 
 # what one test image holds besides: a package with a feature that nothing else is built with
 FEATURED = {
-    "cage": ("sandbox", "missing-rings", {"forker": "usr/lib/kruxos-test/forker"}),
+    "cage": ("sandbox", "missing-rings", {"forker": "usr/lib/kruxos-test/forker",
+                                          "worker": "usr/lib/kruxos-test/worker"}),
+    # in the place of the release image's own: what its command line names is missing from every cage
+    "ringless": ("sandbox", "missing-rings", {"forker": "usr/bin/forker", "worker": "usr/bin/worker"}),
 }
 
 

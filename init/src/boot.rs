@@ -3,7 +3,9 @@
 use crate::error::BootError;
 use crate::service::{self, Supervisor};
 use crate::timeline::Timeline;
-use crate::{bless, clock, console, disk, filesystem, kernel, meta, mounts, power, watchdog};
+use crate::{
+    bless, clock, console, disk, filesystem, kernel, meta, mounts, power, toolbox, watchdog,
+};
 use std::convert::Infallible;
 
 /// The boot sequence, then supervision until the machine is told to end.
@@ -14,6 +16,7 @@ pub(crate) fn run() -> Result<Infallible, BootError> {
     timeline.stage("kernel", kernel::check)?;
     timeline.stage("sysctl", kernel::harden)?;
     timeline.stage("clock", clock::floor)?;
+    timeline.stage("toolbox", toolbox::open)?;
     let disk = timeline.stage("disk", disk::prepare)?;
     let meta = timeline.stage("meta", || meta::load(&disk))?;
     if meta.operator.is_some() {

@@ -28,10 +28,12 @@ use std::process::ExitCode;
 use watchdog::Watchdog;
 
 /// What it is started with.
-struct Words {
-    programs: PathBuf,
-    tree: PathBuf,
-    data: PathBuf,
+pub(crate) struct Words {
+    pub(crate) programs: PathBuf,
+    pub(crate) tree: PathBuf,
+    pub(crate) data: PathBuf,
+    /// Empty without one.
+    pub(crate) toolbox: PathBuf,
     operator: FirstOperator,
     ports: [u16; 2],
 }
@@ -50,12 +52,13 @@ fn main() -> ExitCode {
 
 /// A line for whoever started this.
 fn say(line: &str) {
-    writeln!(std::io::stderr(), "dev: {line}").ok();
+    // in one piece: the process that repeats the services' lines writes there too
+    std::io::stderr().write_all(format!("dev: {line}\n").as_bytes()).ok();
 }
 
 fn read(arguments: &[String]) -> Result<Words, BootError> {
     let wrong = |cause: &str| BootError::new("read", "the arguments", cause);
-    let [programs, tree, data, key, secret, operators, agents] = arguments else {
+    let [programs, tree, data, toolbox, key, secret, operators, agents] = arguments else {
         return Err(wrong("this program is started by `krux dev`"));
     };
     let port = |text: &String| text.parse().map_err(|_error| wrong("a port is a number"));
@@ -65,7 +68,8 @@ fn read(arguments: &[String]) -> Result<Words, BootError> {
         secret: unhex_array(secret).ok_or_else(digits)?,
     };
     let ports = [port(operators)?, port(agents)?];
-    Ok(Words { programs: programs.into(), tree: tree.into(), data: data.into(), operator, ports })
+    let [programs, tree, data, toolbox] = [programs, tree, data, toolbox].map(PathBuf::from);
+    Ok(Words { programs, tree, data, toolbox, operator, ports })
 }
 
 fn run(words: &Words) -> Result<(), BootError> {
@@ -79,7 +83,7 @@ fn run(words: &Words) -> Result<(), BootError> {
     let signal = Some(rustix::process::Signal::TERM);
     rustix::process::set_parent_process_death_signal(signal).during("prctl", "PR_SET_PDEATHSIG")?;
     let doors = dev_relay::listen(words.ports)?;
-    let missing = dev_root::enter(&words.programs, &words.tree, &words.data)?;
+    let missing = dev_root::enter(words)?;
     for ring in &missing {
         say(&format!("this host does not enforce: {ring}"));
     }

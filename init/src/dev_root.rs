@@ -2,7 +2,7 @@
 //! host nothing but the kernel's own file systems.
 
 use crate::error::{BootError, While};
-use crate::root_of;
+use crate::{Words, root_of};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, unmount,
@@ -20,7 +20,8 @@ const CGROUPS: &str = "kruxos-dev";
 const LOG: &str = "/dev/kmsg";
 
 /// Enters new namespaces and the new root; returns what of the rings this host does not have.
-pub(crate) fn enter(programs: &Path, tree: &Path, data: &Path) -> Result<Vec<String>, BootError> {
+pub(crate) fn enter(words: &Words) -> Result<Vec<String>, BootError> {
+    let Words { programs, tree, data, toolbox, .. } = words;
     let before = std::fs::read_link("/proc/self/ns/net").during("read", "/proc/self/ns/net")?;
     linux::cage::Namespace::enter_new_network()?;
     let after = std::fs::read_link("/proc/self/ns/net").during("read", "/proc/self/ns/net")?;
@@ -31,7 +32,7 @@ pub(crate) fn enter(programs: &Path, tree: &Path, data: &Path) -> Result<Vec<Str
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).during("mount", "/")?;
     let root = root_of(data);
-    for folder in ["dev", "proc", "sys", "run", "data", "ledger", "state", "usr/bin"] {
+    for folder in ["dev", "proc", "sys", "run", "data", "ledger", "state", "toolbox", "usr/bin"] {
         let path = root.join(folder);
         std::fs::create_dir_all(&path).during("make directory", path.display())?;
     }
@@ -44,6 +45,13 @@ pub(crate) fn enter(programs: &Path, tree: &Path, data: &Path) -> Result<Vec<Str
     };
     for program in PROGRAMS {
         bind(&programs.join(program), &root.join("usr/bin").join(program))?;
+    }
+    if toolbox.is_dir() {
+        let place = root.join("toolbox");
+        mount_bind(toolbox, &place).during("mount", toolbox.display())?;
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID;
+        rustix::mount::mount_remount(&place, flags | MountFlags::NOEXEC, c"")
+            .during("mount", toolbox.display())?;
     }
     copy_facts(tree, &root.join("usr/lib/kruxos"))?;
     for name in ["data", "ledger", "state"] {

@@ -46,6 +46,16 @@ impl Disk {
         Ok(Self { name: name.to_owned(), file, sector, sectors, table })
     }
 
+    /// Its two partitions with these UUIDs.
+    pub(crate) fn pair(&self, wanted: [Guid; 2]) -> Option<[Partition; 2]> {
+        let by = |unique: Guid| {
+            let entry = self.table.entries.iter().find(|entry| entry.unique == unique);
+            entry.map(|entry| self.partition(entry))
+        };
+        let [data, tree] = wanted;
+        by(data).zip(by(tree)).map(|(data, tree)| [data, tree])
+    }
+
     /// The device of one of its partitions.
     pub(crate) fn partition(&self, entry: &Entry) -> Partition {
         let separator = if self.name.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" };
@@ -61,16 +71,14 @@ impl Disk {
     }
 }
 
-/// Finds the two partitions with these UUIDs on one disk, waiting for slow buses.
+/// Finds the two partitions with these UUIDs on one disk, waiting for slow buses until `deadline_ms` of
+/// boot time. Two disks with the same root are refused: which one holds this box's ledger could not be
+/// known.
 pub(crate) fn find(wanted: [Guid; 2], deadline_ms: u64) -> Result<[Partition; 2], BootError> {
-    let [data, tree] = wanted;
     loop {
         let mut found = Vec::new();
         for disk in disk_names()?.iter().filter_map(|name| Disk::open(name).ok()) {
-            let by = |unique: Guid| disk.table.entries.iter().find(|e| e.unique == unique);
-            if let (Some(data), Some(tree)) = (by(data), by(tree)) {
-                found.push([disk.partition(data), disk.partition(tree)]);
-            }
+            found.extend(disk.pair(wanted));
         }
         let several = found.len() > 1;
         match found.pop() {

@@ -22,6 +22,7 @@ mod power;
 mod service;
 mod stage1;
 mod timeline;
+mod toolbox;
 mod verity;
 mod watchdog;
 

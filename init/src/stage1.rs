@@ -3,7 +3,7 @@
 
 use crate::error::{BootError, While};
 use crate::verity::{self, RootHash};
-use crate::{console, mounts};
+use crate::{console, disk, mounts};
 use rustix::mount::{MountFlags, mount, mount_move};
 use std::convert::Infallible;
 
@@ -23,8 +23,8 @@ pub(crate) fn is_initramfs() -> bool {
 pub(crate) fn run() -> Result<Infallible, BootError> {
     mounts::early()?;
     let line = std::fs::read_to_string("/proc/cmdline").during("read", "/proc/cmdline")?;
-    let hash = RootHash::from_command_line(&line)?;
-    let device = verity::open(&hash, DISK_MS_MAX)?;
+    let hash = RootHash::from_command_line(&line, "roothash")?;
+    let device = verity::open("root", &hash, disk::find(hash.partitions(), DISK_MS_MAX)?)?;
     console::note("root hash found, verity device open");
     enter(&device)
 }

@@ -1,9 +1,9 @@
 //! The verified root: its superblock, its partitions by root hash, its device (dm-verity, kernel
 //! documentation admin-guide/device-mapper/verity.rst).
 
-use crate::disk::{self, Partition};
+use crate::disk::Partition;
 use crate::error::{BootError, While};
-use crate::guid;
+use crate::guid::{self, Guid};
 use contract::digits::{hex, unhex_array};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,10 +16,13 @@ const SALT_BYTES_MAX: usize = 256;
 pub(crate) struct RootHash([u8; 32]);
 
 impl RootHash {
-    /// Takes `roothash=` from the kernel's command line, which the signed image carries.
-    pub(crate) fn from_command_line(line: &str) -> Result<Self, BootError> {
-        let refused = |why| BootError::new("read", "roothash= of the kernel command line", why);
-        let mut words = line.split_ascii_whitespace().filter_map(|w| w.strip_prefix("roothash="));
+    /// Takes `roothash=` or `toolboxhash=`, whichever `name` says, from the kernel's command line, which
+    /// the signed image carries.
+    pub(crate) fn from_command_line(line: &str, name: &str) -> Result<Self, BootError> {
+        let refused =
+            |why| BootError::new("read", format!("{name}= of the kernel command line"), why);
+        let value = |word| str::strip_prefix(word, name)?.strip_prefix('=');
+        let mut words = line.split_ascii_whitespace().filter_map(value);
         let word = words.next().ok_or_else(|| refused("it is missing"))?;
         if words.next().is_some() {
             return Err(refused("it is there twice"));
@@ -29,18 +32,18 @@ impl RootHash {
             .ok_or_else(|| refused("it is not 64 hexadecimal digits"))
     }
 
-    fn hex(&self) -> String {
-        hex(&self.0)
+    /// The UUIDs of its two partitions: of the data, and of the tree of hashes over them.
+    pub(crate) fn partitions(&self) -> [Guid; 2] {
+        [guid::half(&self.0, false), guid::half(&self.0, true)]
     }
 }
 
-/// Finds the partitions of `hash` and opens them as one verified device; returns its path.
-///
-/// Waits for slow buses until `deadline_ms` of boot time. Two disks with the same root are refused:
-/// which one holds this box's ledger could not be known.
-pub(crate) fn open(hash: &RootHash, deadline_ms: u64) -> Result<String, BootError> {
-    let wanted = [guid::half(&hash.0, false), guid::half(&hash.0, true)];
-    let [data, tree] = disk::find(wanted, deadline_ms)?;
+/// Opens two partitions as one device of this name, verified by `hash`; returns its path.
+pub(crate) fn open(
+    name: &str,
+    hash: &RootHash,
+    [data, tree]: [Partition; 2],
+) -> Result<String, BootError> {
     let superblock = Superblock::read(&tree)?;
     let room = data.bytes / u64::from(BLOCK_BYTES);
     if superblock.data_blocks > room {
@@ -51,7 +54,7 @@ pub(crate) fn open(hash: &RootHash, deadline_ms: u64) -> Result<String, BootErro
         data.path,
         tree.path,
         superblock.data_blocks,
-        hash.hex(),
+        hex(&hash.0),
         superblock.salt,
     );
     let control = File::options()
@@ -60,7 +63,7 @@ pub(crate) fn open(hash: &RootHash, deadline_ms: u64) -> Result<String, BootErro
         .open("/dev/mapper/control")
         .during("open", "device mapper")?;
     let sectors = superblock.data_blocks * u64::from(BLOCK_BYTES / 512);
-    let minor = linux::device_mapper::create(&control, "root", sectors, "verity", &parameters)?;
+    let minor = linux::device_mapper::create(&control, name, sectors, "verity", &parameters)?;
     Ok(format!("/dev/dm-{minor}"))
 }
 
@@ -116,7 +119,10 @@ mod tests {
     #[test]
     fn a_root_hash_is_one_word_of_64_digits() {
         let good = "ab".repeat(32);
-        assert!(RootHash::from_command_line(&format!("quiet roothash={good} panic=1")).is_ok());
+        assert!(
+            RootHash::from_command_line(&format!("quiet roothash={good} panic=1"), "roothash")
+                .is_ok()
+        );
         for bad in [
             "quiet".to_owned(),
             format!("roothash={good}0"),
@@ -124,7 +130,7 @@ mod tests {
             format!("roothash={good} roothash={good}"),
             "roothash=".to_owned(),
         ] {
-            assert!(RootHash::from_command_line(&bad).is_err(), "{bad}");
+            assert!(RootHash::from_command_line(&bad, "roothash").is_err(), "{bad}");
         }
     }
 

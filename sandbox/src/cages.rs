@@ -8,6 +8,7 @@ use crate::origin::Origin;
 use crate::pool::{Pool, Stages};
 use crate::rings::Rings;
 use crate::slot::{Bound, Building, Dying, Kind, Parked};
+use capabilities::Class;
 use contract::perform::{CallId, Outcome, Refusal, Spec};
 use linux::clock::boot_us;
 use std::collections::VecDeque;
@@ -19,8 +20,8 @@ const CALLS_MAX: usize = 32;
 const SLOTS_MAX: u32 = 44;
 /// Most cages that are built at the same time.
 const BUILDING_MAX: usize = 4;
-/// Parked slots that are kept for calls that touch files, and for those that do not.
-const STOCK: [(bool, usize); 2] = [(false, 2), (true, 8)];
+/// Parked slots that are kept for calls of each class.
+const STOCK: [(Class, usize); 3] = [(Class::Pure, 2), (Class::Files, 8), (Class::Program, 2)];
 /// Most calls that wait for a slot, and how long one waits.
 const WAITING_MAX: usize = 64;
 const WAIT_MS_MAX: u64 = 5_000;
@@ -87,7 +88,7 @@ impl Cages {
     pub(crate) fn open() -> Result<Self, CageError> {
         Ok(Self {
             pool: Pool::new(SLOTS_MAX, BUILDING_MAX),
-            stock: STOCK.map(|(files, count)| (Kind { files, rings: Rings::ALL }, count)).into(),
+            stock: STOCK.map(|(class, count)| (Kind { class, rings: Rings::ALL }, count)).into(),
             waiting: VecDeque::new(),
             origin: Origin::open()?,
             disk: cgroup::data_disk()?,
@@ -102,8 +103,11 @@ impl Cages {
         if self.waiting.len() >= WAITING_MAX {
             return self.said.push(Said::Refused(spec.call, Refusal::Busy));
         }
-        let (kind, since_us) = (Kind::of(&spec), boot_us());
-        if kind.files {
+        let Some(kind) = Kind::of(&spec) else {
+            return self.said.push(Said::Refused(spec.call, Refusal::BadSpec));
+        };
+        let since_us = boot_us();
+        if kind.class != Class::Pure {
             self.note(spec.agent.disk_uid);
         }
         self.waiting.push_back(Waiting { spec, fds, kind, since_us });
@@ -156,8 +160,10 @@ impl Cages {
         let parked = of(self.pool.parked().map(|(n, _)| (n, u64::MAX)).collect());
         let bound = of(self.pool.bound().map(|(n, slot)| (n, slot.deadline_ms)).collect());
         for (number, speaks, late) in bound {
-            if speaks || late {
-                self.end(number, if speaks { None } else { Some("late") });
+            let bound = self.pool.bound().find(|(of, _)| *of == number);
+            let said = bound.filter(|_| speaks).and_then(|(_, bound)| bound.said());
+            if let Some(code) = said.or_else(|| late.then(|| "late".to_owned())) {
+                self.end(number, &code);
             }
         }
         for (number, ..) in parked.into_iter().filter(|(_, speaks, _)| *speaks) {
@@ -209,12 +215,11 @@ impl Cages {
         }
     }
 
-    fn end(&mut self, number: u32, code: Option<&str>) {
+    fn end(&mut self, number: u32, code: &str) {
         let said = &mut self.said;
         self.pool.end(number, Parked::abandon, |bound| {
             let call = bound.call;
-            let code = code.map_or_else(|| bound.said(), str::to_owned);
-            let (outcome, dying) = bound.end(&code);
+            let (outcome, dying) = bound.end(code);
             said.push(Said::Ended(call, outcome));
             dying
         });
@@ -303,7 +308,7 @@ impl Cages {
     pub(crate) fn kill_calls(&mut self) {
         let under_way: Vec<u32> = self.pool.bound().map(|(number, _)| number).collect();
         for number in under_way {
-            self.end(number, Some("killed"));
+            self.end(number, "killed");
         }
         for call in std::mem::take(&mut self.waiting) {
             self.said.push(Said::Refused(call.spec.call, Refusal::OtherEpoch));

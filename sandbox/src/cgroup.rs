@@ -22,6 +22,7 @@ pub(crate) struct Cgroup {
     /// Open from the start: reading them is in the way of an answer.
     peak: Option<File>,
     processor: Option<File>,
+    pressure: Option<File>,
     events: Option<File>,
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct Cgroup {
 pub(crate) struct Usage {
     pub(crate) memory_peak_bytes: u64,
     pub(crate) cpu_us: u64,
+    pub(crate) throttled_us: u64,
+    pub(crate) memory_stall_us: u64,
     pub(crate) ran_out_of_memory: bool,
 }
 
@@ -39,7 +42,8 @@ impl Cgroup {
         let path = path_of(slot);
         std::fs::create_dir(&path).map_err(|e| CageError::File("make cgroup", path.clone(), e))?;
         let limited = rings.have(Ring::Cgroup);
-        let made = Self { path, limited, peak: None, processor: None, events: None };
+        let made =
+            Self { path, limited, peak: None, processor: None, pressure: None, events: None };
         match made.limit(disk) {
             Ok(()) => Ok(made.opened()),
             Err(error) => {
@@ -60,9 +64,9 @@ impl Cgroup {
 
     fn opened(self) -> Self {
         let open = |file: &str| File::open(format!("{}/{file}", self.path)).ok();
-        let (peak, processor, events) =
-            (open("memory.peak"), open("cpu.stat"), open("memory.events"));
-        Self { peak, processor, events, ..self }
+        let (peak, processor, pressure, events) =
+            (open("memory.peak"), open("cpu.stat"), open("memory.pressure"), open("memory.events"));
+        Self { peak, processor, pressure, events, ..self }
     }
 
     /// Sets those limits of a call that are not the standard ones.
@@ -100,6 +104,8 @@ impl Cgroup {
         Usage {
             memory_peak_bytes: number(self.peak.as_ref(), ""),
             cpu_us: number(self.processor.as_ref(), "usage_usec "),
+            throttled_us: number(self.processor.as_ref(), "throttled_usec "),
+            memory_stall_us: number(self.pressure.as_ref(), "some "),
             ran_out_of_memory: number(self.events.as_ref(), "oom_kill ") > 0,
         }
     }
@@ -130,7 +136,9 @@ fn number(file: Option<&File>, name: &str) -> u64 {
     let count = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
     let text = bytes.get(..count).and_then(|bytes| std::str::from_utf8(bytes).ok());
     let line = text.unwrap_or_default().lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    // of a line of several fields (memory.pressure) the last one is the total
+    let number = line.and_then(|line| line.rsplit(['=', ' ']).next());
+    number.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Takes away what an earlier forker left under this number; false while something is in it.

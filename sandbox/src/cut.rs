@@ -1,9 +1,17 @@
-//! `cut`: from the effects of a call to the smallest rules that Landlock can express. Pure. Every
+//! `cut`: from the effects of a call to the smallest cage that the kernel can express. Pure. Every
 //! widening beyond the effects is a row of docs/threats.md.
 
-use contract::effect::{Effect, Field, Kind, Value};
+use capabilities::programs::PROGRAMS;
+use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::WORKSPACE;
 use contract::perform::{Access, Grant};
+use contract::rings;
+
+/// Where a program's folder of the toolbox is in the cage that runs it.
+pub(crate) const PROGRAM: &str = "/usr";
+
+/// Enough for a worker, and less than one takes that tries its cgroup.
+const TRIED_MEMORY_BYTES_MAX: u64 = 16 << 20;
 
 /// What of the agent's directory is mounted in the cage, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,24 +24,65 @@ pub(crate) enum View {
     WithTrash,
 }
 
-/// The view that a capability gets.
-pub(crate) fn view(capability: &str) -> View {
+/// A call's cage, beyond what every cage is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Which files are mounted.
+    pub(crate) view: View,
+    /// Whether they are mounted writable.
+    pub(crate) writable: bool,
+    /// The program of the toolbox whose folder is mounted.
+    pub(crate) program: Option<&'static str>,
+    /// What Landlock lets the worker keep.
+    pub(crate) grants: Vec<Grant>,
+    /// The most memory that it may have, whatever its call was given.
+    pub(crate) memory_bytes_max: u64,
+    /// Of a ring that is tried: the code that it ends with where the ring holds.
+    pub(crate) tries: Option<&'static str>,
+}
+
+/// The cage for these effects, with paths as the cage's view has them.
+pub(crate) fn cut(capability: &str, effects: &[Effect]) -> Cut {
+    let view = view(capability, effects);
+    let program = program(effects);
+    let mut grants = grants(effects, view);
+    grants.extend(program.map(|_| Grant { path: PROGRAM.to_owned(), access: Access::Execute }));
+    grants.sort();
+    grants.dedup();
+    let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete);
+    let writable = view == View::WithTrash || effects.iter().any(changes);
+    let tries = (capability == "cage.try@1").then(|| tried(effects)).flatten();
+    let memory_bytes_max = tries.map_or(u64::MAX, |_| TRIED_MEMORY_BYTES_MAX);
+    Cut { view, writable, program, grants, memory_bytes_max, tries }
+}
+
+/// How a call that tries a ring ends where the ring holds.
+fn tried(effects: &[Effect]) -> Option<&'static str> {
+    let subject = effects.iter().find_map(|effect| effect.get(Field::Subject));
+    match subject {
+        Some(Value::Text(name)) => rings::find(name).map(|ring| ring.ends),
+        _ => None,
+    }
+}
+
+fn view(capability: &str, effects: &[Effect]) -> View {
     match capability {
         "filesystem.delete@1" | "filesystem.restore@1" => View::WithTrash,
-        other if other.starts_with("filesystem.") => View::Workspace,
+        _ if effects.iter().any(|effect| effect.get(Field::Path).is_some()) => View::Workspace,
         _ => View::Nothing,
     }
 }
 
-/// Whether a call may change its files at all; they are mounted read-only otherwise.
-pub(crate) fn writes(effects: &[Effect], view: View) -> bool {
-    let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete);
-    view == View::WithTrash || effects.iter().any(changes)
+/// The program that is run, if it is one of the toolbox's.
+fn program(effects: &[Effect]) -> Option<&'static str> {
+    let run = effects.iter().find(|effect| effect.kind == Kind::Run)?;
+    let Some(Value::Text(name)) = run.get(Field::Program) else { return None };
+    PROGRAMS.iter().map(|program| program.name).find(|known| known == name)
 }
 
-/// The rules for these effects, with paths as the cage's view has them. A name is made and removed
-/// in the directory above it, since that is what the kernel's rights on names belong to.
-pub(crate) fn cut(effects: &[Effect], view: View) -> Vec<Grant> {
+/// A name is made and removed in the directory above it, since that is what the kernel's rights on
+/// names belong to.
+fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
     let mut grants = Vec::new();
     let renames = view == View::WithTrash || effects.iter().any(|e| e.kind == Kind::Delete);
     for effect in effects {
@@ -42,6 +91,7 @@ pub(crate) fn cut(effects: &[Effect], view: View) -> Vec<Grant> {
         let above = path.rsplit_once('/').map_or("/", |(above, _)| above);
         let above = if above.len() < WORKSPACE.len() { WORKSPACE } else { above };
         let (path, access) = match effect.kind {
+            Kind::Read if effect.form == Form::Region => (path, Access::Region),
             Kind::Read => (path, Access::Read),
             Kind::Write | Kind::Delete if renames => (above, Access::Rename),
             Kind::Write => (above, Access::Write),
@@ -61,8 +111,6 @@ pub(crate) fn cut(effects: &[Effect], view: View) -> Vec<Grant> {
             }
         }
     }
-    grants.sort();
-    grants.dedup();
     grants
 }
 
@@ -75,7 +123,7 @@ mod tests {
     fn check(name: &str, input: &serde_json::Value) -> Vec<(String, Access)> {
         let declaration = find(name).unwrap();
         let effects = declaration.lower(&declaration.accept(input).unwrap()).unwrap();
-        let grants = cut(&effects, view(&declaration.id()));
+        let Cut { grants, .. } = cut(&declaration.id(), &effects);
         grants.into_iter().map(|grant| (grant.path, grant.access)).collect()
     }
 
@@ -112,7 +160,7 @@ mod tests {
         ] {
             let declaration = find(name).unwrap();
             let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
-            assert_eq!(writes(&effects, view(&declaration.id())), changes, "{name}");
+            assert_eq!(cut(&declaration.id(), &effects).writable, changes, "{name}");
         }
     }
 
@@ -123,6 +171,30 @@ mod tests {
         };
         assert!(trash("filesystem.delete", json!({"path": "a"})));
         assert!(!trash("filesystem.write", json!({"path": "a", "content": ""})));
+    }
+
+    #[test]
+    fn a_program_gets_its_folder_and_the_files_that_its_command_names() {
+        let path = |path: &str| path.to_owned();
+        let sort = json!({"command": ["sort", "-o", "out/x", "in/y"]});
+        assert_eq!(
+            check("process.run", &sort),
+            [
+                (path("/usr"), Access::Execute),
+                (path("/workspace/in/y"), Access::Read),
+                (path("/workspace/out"), Access::Write),
+            ]
+        );
+        let declaration = find("process.run").unwrap();
+        let input = declaration.accept(&json!({"command": ["jq", "."], "stdin": "1"})).unwrap();
+        let cut = cut("process.run@1", &declaration.lower(&input).unwrap());
+        assert_eq!((cut.view, cut.writable, cut.program), (View::Nothing, false, Some("jq")));
+    }
+
+    #[test]
+    fn a_region_is_read_and_an_exact_directory_only_listed() {
+        let grants = check("filesystem.list", &json!({"path": "a"}));
+        assert_eq!(grants, [("/workspace/a".to_owned(), Access::Region)]);
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod rings;
 mod slot;
 
 use cages::{Cages, Said};
-use capabilities as _;
 use channel::performer::{Heard, Performer};
 use channel::tickets::Released;
 use channel::{ChannelError, Service, Wish, wait};

@@ -1,11 +1,14 @@
 //! The child's side of a cage that is being built: a root of its own, then every right given up, then
 //! the worker. It runs as a copy of the forker until execve(2), and is cold of any agent throughout.
 
+use crate::cut::PROGRAM;
 use crate::error::CageError;
 use crate::filter;
 use crate::rings::Ring;
 use crate::slot::Kind;
+use capabilities::Class;
 use channel::Channel;
+use contract::perform::FILE_BYTES_MAX;
 use linux::confine::{self, Reach, Rights};
 use linux::{KernelError, process};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
@@ -26,26 +29,36 @@ pub(crate) fn become_worker(
     socket: OwnedFd,
     worker: OwnedFd,
     kind: &Kind,
+    user: u32,
 ) -> Result<Infallible, CageError> {
     let channel = Channel::new(socket);
     channel.receive()?.open(|_: &u8| 0)?; // maps are there
-    confine::enter_user(UID)?;
+    confine::enter_user(user)?;
     if kind.rings.have(Ring::Root) {
-        own_root()?;
+        own_root(kind.class)?;
     }
-    rustix::system::sethostname(b"cage").map_err(|e| KernelError::new("sethostname", "cage", e))?;
+    if kind.rings.have(Ring::Namespace("uts")) {
+        let failed = |errno| KernelError::new("sethostname", "cage", errno);
+        rustix::system::sethostname(b"cage").map_err(failed)?;
+    }
     rustix::process::setsid().map_err(|errno| KernelError::new("setsid", "", errno))?;
     linux::signal::unblock_all()?;
     confine::limit(Resource::Core, 0)?;
+    confine::limit(Resource::Fsize, FILE_BYTES_MAX)?;
     confine::no_new_privileges()?;
     let wanted = |error: confine::LandlockError| CageError::Confine(error.to_string());
     if kind.rings.have(Ring::Landlock) {
         let copy = worker.try_clone();
         let copy = copy.map_err(|e| CageError::File("copy", "worker".to_owned(), e))?;
-        confine::landlock(&base(copy)).map_err(wanted)?;
+        confine::landlock(&base(copy, kind.class)).map_err(wanted)?;
     }
-    confine::drop_capabilities()?;
-    let filter = filter::of_class(kind.files);
+    // the bounding set is a user namespace's own to drop from
+    if kind.rings.have(Ring::Namespace("user")) {
+        confine::drop_capabilities()?;
+    } else {
+        confine::clear_capabilities()?;
+    }
+    let filter = filter::of_class(kind.class, kind.rings.lacking());
     let filter = filter.map_err(|error| CageError::Confine(error.to_string()))?;
     // 0 is /dev/null; 1 and 2 must not stay the box's log
     let null = || rustix::io::dup(rustix::stdio::stdin());
@@ -67,13 +80,15 @@ pub(crate) fn become_worker(
 /// Ring four before there is a call: what any call may be granted, of which the worker keeps that
 /// call's part. The rule is on the root, since a walk up from a file passes over the directory on
 /// which its file system is mounted.
-fn base(worker: OwnedFd) -> Reach {
-    let files = vec![("/".to_owned(), Rights::Files)];
+fn base(worker: OwnedFd, class: Class) -> Reach {
+    let rights = if class == Class::Program { Rights::Programs } else { Rights::Files };
+    let files = vec![("/".to_owned(), rights)];
     Reach { files, programs: vec![worker], ..Reach::default() }
 }
 
-/// Ring one's files: an empty, read-only tmpfs as root, with two mount points and nothing else.
-fn own_root() -> Result<(), KernelError> {
+/// Ring one's files: an empty, read-only tmpfs as root, with mount points and nothing else; where a
+/// program will be, also the links by which it finds its libraries.
+fn own_root(class: Class) -> Result<(), KernelError> {
     use rustix::mount::{mount, mount_change, mount_remount, unmount};
     let failed = |what: &'static str| move |errno| KernelError::new(what, "cage root", errno);
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -81,9 +96,17 @@ fn own_root() -> Result<(), KernelError> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", "/run", "tmpfs", flags, Some(c"size=64k,nr_inodes=16,mode=0755"))
         .map_err(failed("mount"))?;
-    for place in [WORKSPACE, WITH_TRASH] {
+    let (program, links) = match class {
+        Class::Program => (Some(PROGRAM), ["lib", "lib64"].as_slice()),
+        Class::Pure | Class::Files | Class::Network => (None, [].as_slice()),
+    };
+    for place in [WORKSPACE, WITH_TRASH].into_iter().chain(program) {
         rustix::fs::mkdir(format!("/run{place}"), rustix::fs::Mode::from_raw_mode(0o755))
             .map_err(failed("mkdir"))?;
+    }
+    for link in links {
+        rustix::fs::symlink(format!("usr/{link}"), format!("/run/{link}"))
+            .map_err(failed("symlink"))?;
     }
     let fixed = flags | MountFlags::BIND | MountFlags::RDONLY;
     mount_remount("/run", fixed, c"").map_err(failed("remount"))?;

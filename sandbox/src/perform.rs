@@ -1,7 +1,9 @@
 //! The handlers of caged capabilities: one module a category. A handler gets an accepted input and
 //! writes one JSON object as the answer; its failure is a declared code.
 
+mod cage;
 mod filesystem;
+mod process;
 mod system;
 
 use capabilities::Accepted;
@@ -41,6 +43,7 @@ fn read(input: File) -> Performed {
 
 fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
     match capability {
+        "cage.try@1" => cage::attempt(input),
         "filesystem.append@1" => filesystem::append(input),
         "filesystem.copy@1" => filesystem::copy(input),
         "filesystem.delete@1" => filesystem::delete(input, work.call),
@@ -51,6 +54,7 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
         "filesystem.restore@1" => filesystem::restore(input),
         "filesystem.stat@1" => filesystem::stat(input),
         "filesystem.write@1" => filesystem::write(input, work.call),
+        "process.run@1" => process::run(input),
         "system.info@1" => Ok(system::info()),
         "system.time@1" => Ok(system::time()),
         _ => Err("unknown_capability"),

@@ -2,46 +2,61 @@
 //! is a type, and each step consumes the stage before, so that nothing can be done twice or out of
 //! order: [`Building`], [`Parked`], [`Bound`], [`Dying`].
 
-use crate::cgroup::{Cgroup, Usage};
-use crate::cut::{self, View};
+use crate::cgroup::Cgroup;
+use crate::cut::{self, Cut, View, cut};
 use crate::error::CageError;
+use crate::filter;
 use crate::inside;
 use crate::origin::Origin;
 use crate::rings::{Ring, Rings};
+use capabilities::{Class, Performer};
 use channel::Channel;
-use contract::perform::{CallId, FromWorker, Outcome, Spec, VERSION, Work};
+use contract::perform::{CallId, FromWorker, Limits, Outcome, Spec, VERSION, Work};
+use contract::rings::{FORBIDDEN_CALL, OUT_OF_MEMORY};
 use linux::KernelError;
 use linux::cage::{self, Child, Namespace};
 use linux::clock::boot_us;
 use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
+use linux::process::Ended;
 use rustix::net::SocketFlags;
 use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::LinkNameSpaceType;
+use std::cell::Cell;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The user outside is this and the slot's number.
 const OUTSIDE_UID_BASE: u32 = 100_000;
 const AGENTS: &str = "/data/agents";
+const TOOLBOX: &str = "/toolbox";
 const WORKER: &str = "/usr/bin/worker";
 /// Longest that a cage may take to be there.
 const BUILD_MS_MAX: u64 = 10_000;
+/// Longest that a process takes to have ended once it has closed its socket.
+const ENDS_MS_MAX: u64 = 50;
 /// The table of ring five.
 const TABLE: &str = "cage";
 
 /// What a cage is built for, before it is known for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kind {
-    /// Whether its calls touch files: the class of its filter.
-    pub(crate) files: bool,
+    /// The class of its filter.
+    pub(crate) class: Class,
     pub(crate) rings: Rings,
 }
 
 impl Kind {
-    /// The kind that a call needs.
-    pub(crate) fn of(spec: &Spec) -> Self {
-        let files = cut::view(&spec.capability) != View::Nothing;
-        Self { files, rings: Rings::of(&spec.agent.name) }
+    /// The kind that a call needs; `None` for a capability that no cage performs.
+    pub(crate) fn of(spec: &Spec) -> Option<Self> {
+        match capabilities::find(&spec.capability)?.performer {
+            Performer::Cage(class) => {
+                let rings = Rings::of(&spec.agent.name);
+                let known = |number| filter::entries(class).nth(number).is_some();
+                rings.lacking().is_none_or(known).then_some(Self { class, rings })
+            }
+            Performer::Pdp => None,
+        }
     }
 }
 
@@ -82,6 +97,10 @@ pub(crate) struct Bound {
     packets: OwnedFd,
     pub(crate) call: CallId,
     pub(crate) agent: u32,
+    /// The code that it ends with where the ring that it tries holds, and where its answer goes.
+    tries: Option<(&'static str, File)>,
+    /// The worker said that it tries it now.
+    trying: Cell<bool>,
     pub(crate) deadline_ms: u64,
     /// When its ticket was heard, in microseconds of boot time.
     begun_us: u64,
@@ -112,7 +131,7 @@ impl Building {
     ) -> Result<Self, CageError> {
         let begun_us = boot_us();
         let cgroup = Cgroup::make(number, &kind.rings, disk)?;
-        let (child, socket) = match spawn(&cgroup, kind) {
+        let (child, socket) = match spawn(number, &cgroup, kind) {
             Ok(begun) => begun,
             Err(error) => {
                 cgroup.remove(); // nobody is in it
@@ -146,7 +165,7 @@ impl Building {
         let built_us = boot_us().saturating_sub(begun_us);
         match cage.heard() {
             Ok(FromWorker::Parked) => Ok(Parked { cage, mounts, packets, built_us }),
-            Ok(FromWorker::Done(_)) => Err(cage.failed(CageError::Unexpected)),
+            Ok(_) => Err(cage.failed(CageError::Unexpected)),
             Err(error) => Err(cage.failed(error)),
         }
     }
@@ -159,13 +178,13 @@ impl Building {
 
 impl Parked {
     /// Whether it is for calls that touch files.
-    pub(crate) const fn has_files(&self) -> bool {
-        self.cage.kind.files
+    pub(crate) fn has_files(&self) -> bool {
+        self.cage.kind.class != Class::Pure
     }
 
     /// The user that its files belong to, seen from outside.
     pub(crate) const fn uid(&self) -> u32 {
-        OUTSIDE_UID_BASE + self.cage.number
+        outside_uid(self.cage.number)
     }
 
     /// The file that becomes readable when the worker is gone.
@@ -181,8 +200,13 @@ impl Parked {
         begun_us: u64,
         origin: &mut Origin,
     ) -> Result<Bound, Box<Failed>> {
-        match self.hand(spec, fds, origin) {
+        let cut = cut(&spec.capability, &spec.effects);
+        let [_, answer] = fds;
+        let tries = cut.tries.zip(answer.try_clone().ok().map(File::from));
+        match self.hand(spec, cut, fds, origin) {
             Ok(()) => Ok(Bound {
+                tries,
+                trying: Cell::new(false),
                 cage: self.cage,
                 packets: self.packets,
                 call: spec.call,
@@ -195,21 +219,35 @@ impl Parked {
         }
     }
 
-    fn hand(&self, spec: &Spec, fds: &[OwnedFd; 2], origin: &mut Origin) -> Result<(), CageError> {
-        self.cage.cgroup.set(&spec.limits)?;
-        let view = cut::view(&spec.capability);
+    fn hand(
+        &self,
+        spec: &Spec,
+        cut: Cut,
+        fds: &[OwnedFd; 2],
+        origin: &mut Origin,
+    ) -> Result<(), CageError> {
+        let memory_bytes = spec.limits.memory_bytes.min(cut.memory_bytes_max);
+        self.cage.cgroup.set(&Limits { memory_bytes, ..spec.limits })?;
         let files = format!("{AGENTS}/{}", spec.agent.name);
-        let place = match view {
+        let place = match cut.view {
             View::Nothing => None,
             View::Workspace => Some((format!("{files}/workspace"), inside::WORKSPACE)),
             View::WithTrash => Some((files, inside::WITH_TRASH)),
         };
         if let Some((files, at)) = place {
+            let rings = &self.cage.kind.rings;
             let users = origin.map(spec.agent.disk_uid, self.uid())?;
-            let tree = cage::idmapped(&files, users.as_fd(), cut::writes(&spec.effects, view))?;
+            let tree =
+                cage::idmapped(&files, users.as_fd(), cut.writable, !rings.have(Ring::NoExec))?;
             self.mounts.inside(&origin.mount, || attach(tree.as_fd(), at))?;
         }
-        let grants = self.cage.kind.rings.keep(cut::cut(&spec.effects, view));
+        if let Some(program) = cut.program {
+            // where the toolbox lacks it there is nothing to execute, which the worker says
+            if let Some(tree) = cage::programs(&format!("{TOOLBOX}/{program}"))? {
+                self.mounts.inside(&origin.mount, || attach(tree.as_fd(), cut::PROGRAM))?;
+            }
+        }
+        let grants = self.cage.kind.rings.keep(cut.grants);
         let work = Work { call: spec.call, capability: spec.capability.clone(), grants };
         let [input, answer] = fds;
         Ok(self.cage.socket.send(&(VERSION, work), &[input.as_fd(), answer.as_fd()])?)
@@ -232,12 +270,19 @@ impl Bound {
         self.begun_us / 1_000
     }
 
-    /// The code that the worker ended with; `crashed` if it said none.
-    pub(crate) fn said(&self) -> String {
-        match self.cage.heard() {
+    /// The code that the worker ended with, `crashed` if it said none; nothing while it goes on.
+    pub(crate) fn said(&self) -> Option<String> {
+        Some(match self.cage.heard() {
             Ok(FromWorker::Done(code)) => code,
+            Ok(FromWorker::Trying) => {
+                self.trying.set(true);
+                return None;
+            }
+            Ok(FromWorker::Parked) | Err(_) if self.cage.was_forbidden() => {
+                FORBIDDEN_CALL.to_owned()
+            }
             Ok(FromWorker::Parked) | Err(_) => "crashed".to_owned(),
-        }
+        })
     }
 
     /// Gives it up without a word.
@@ -251,10 +296,22 @@ impl Bound {
         let wall_us = boot_us().saturating_sub(self.begun_us);
         let dropped_packets = netfilter::packets(&self.packets, TABLE).unwrap_or(0);
         let dying = self.cage.kill();
-        let Usage { memory_peak_bytes, cpu_us, ran_out_of_memory } = dying.cage.cgroup.usage();
-        let code = if ran_out_of_memory { "out_of_memory" } else { code };
+        let used = dying.cage.cgroup.usage();
+        let code = if used.ran_out_of_memory { OUT_OF_MEMORY } else { code };
+        let tries = self.tries.as_ref().filter(|_| self.trying.get());
+        let code = tries.map_or(code, |(held, answer)| came_of(held, code, answer));
         let code = code.to_owned();
-        (Outcome { code, memory_peak_bytes, cpu_us, dropped_packets, wall_us, built_us }, dying)
+        let outcome = Outcome {
+            code,
+            memory_peak_bytes: used.memory_peak_bytes,
+            cpu_us: used.cpu_us,
+            throttled_us: used.throttled_us,
+            memory_stall_us: used.memory_stall_us,
+            dropped_packets,
+            wall_us,
+            built_us,
+        };
+        (outcome, dying)
     }
 }
 
@@ -279,19 +336,28 @@ impl Cage {
     /// What the parent does for the child: maps, and the filter of its network; then it goes on.
     fn prepare(&self, origin: &Origin) -> Result<(Namespace, OwnedFd), CageError> {
         let process = self.child.pid.as_raw_nonzero().to_string();
-        origin.shares_none(&process).map_err(CageError::SharedNamespace)?;
-        cage::map_ids(self.child.pid, inside::UID, OUTSIDE_UID_BASE + self.number)?;
+        let rings = &self.kind.rings;
+        if rings.have(Ring::Check) {
+            origin.shares_none(&process).map_err(CageError::SharedNamespace)?;
+        }
+        if rings.have(Ring::Namespace("user")) {
+            cage::map_ids(self.child.pid, inside::UID, outside_uid(self.number))?;
+        }
         let mounts = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Mount)?;
         let network = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Network)?;
         // ring five goes into the cage's own namespace and no other
-        if network.is(&origin.network) {
+        let own = !network.is(&origin.network);
+        if !own && rings.have(Ring::Check) {
             return Err(CageError::SameNetwork);
         }
-        let filters = self.kind.rings.have(Ring::Nftables);
         let packets = network.inside(&origin.network, || {
             let socket = netfilter::open()?;
-            if filters {
+            if own && rings.have(Ring::Nftables) {
                 netfilter::create(&socket, &drop_all())?;
+            }
+            // something to send on, so that it is the filter that stops it
+            if own && (self.kind.class == Class::Network || !rings.have(Ring::LoopbackDown)) {
+                linux::netlink::loopback_up()?;
             }
             Ok(socket)
         })?;
@@ -311,18 +377,33 @@ impl Cage {
         Box::new(Failed { why, left: self.kill() })
     }
 
+    /// Whether its first process, which closed its socket without a word, ended by its filter.
+    fn was_forbidden(&self) -> bool {
+        const SIGSYS: i32 = 31;
+        // the socket closes a moment before the process has ended
+        let ended = linux::process::ends_within(&self.child.pidfd, ENDS_MS_MAX);
+        ended.is_ok_and(|ended| ended == Some(Ended::Signal(SIGSYS)))
+    }
+
     fn kill(self) -> Dying {
         self.cgroup.kill();
         Dying { cage: self, reaped: false }
     }
 }
 
+/// The user of a slot, seen from outside.
+const fn outside_uid(number: u32) -> u32 {
+    OUTSIDE_UID_BASE + number
+}
+
 /// Forks the first process of a cage into its cgroup and its namespaces; it waits for its maps.
-fn spawn(cgroup: &Cgroup, kind: &Kind) -> Result<(Child, Channel), CageError> {
+fn spawn(number: u32, cgroup: &Cgroup, kind: &Kind) -> Result<(Child, Channel), CageError> {
     let worker = File::open(WORKER).map_err(|e| CageError::File("open", WORKER.to_owned(), e))?;
     let group = cgroup.directory()?;
     let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
-    let inside = move || inside::become_worker(theirs, worker.into(), kind);
+    let user =
+        if kind.rings.have(Ring::Namespace("user")) { inside::UID } else { outside_uid(number) };
+    let inside = move || inside::become_worker(theirs, worker.into(), kind, user);
     let report = |error: &CageError| {
         std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
     };
@@ -331,6 +412,20 @@ fn spawn(cgroup: &Cgroup, kind: &Kind) -> Result<(Child, Channel), CageError> {
     let namespaces = namespaces.map(|(_, flag)| flag).sum();
     let child = cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report)?;
     Ok((child, Channel::new(ours)))
+}
+
+/// How a call that tried a ring ends: one that did not come back, as it should, has written no answer.
+fn came_of<'a>(held: &str, code: &'a str, mut answer: &File) -> &'a str {
+    match code {
+        "ok" if held != "ok" => "not_stopped",
+        code if code == held => {
+            if code != "ok" {
+                answer.write_all(b"{}").ok();
+            }
+            "ok"
+        }
+        code => code,
+    }
 }
 
 fn attach(tree: BorrowedFd<'_>, at: &str) -> Result<(), KernelError> {

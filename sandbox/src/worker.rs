@@ -15,6 +15,8 @@ use std::process::ExitCode;
 
 /// The forker's socket.
 const SOCKET: i32 = 3;
+/// The program that this is, open because it was executed by its descriptor.
+const ITSELF: i32 = 4;
 
 /// Why a worker ends without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,17 +27,23 @@ enum WorkerError {
     Confine(#[from] LandlockError),
 }
 
+/// What is tried in place of being done; a call of it may not come back.
+const TRIES: &str = "cage.try@1";
+
 fn main() -> ExitCode {
-    match work() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_nobody_to_tell) => ExitCode::FAILURE,
-    }
+    let Ok(socket) = linux::process::inherited(SOCKET) else { return ExitCode::FAILURE };
+    // nothing that a program of a call could inherit
+    drop(linux::process::inherited(ITSELF));
+    let channel = Channel::new(socket);
+    let code = work(&channel).unwrap_or("crashed");
+    channel.send(&(VERSION, FromWorker::Done(code.to_owned())), &[]).ok();
+    // the forker ends the cage, and this process with it: no filter admits that it ends by itself
+    drop(channel.receive());
+    ExitCode::SUCCESS
 }
 
-fn work() -> Result<(), WorkerError> {
-    let socket = linux::process::inherited(SOCKET)
-        .map_err(|error| ChannelError::Kernel { operation: "worker socket", errno: error.errno })?;
-    let channel = Channel::new(socket);
+/// Waits for a call and performs it; the code that it ended with.
+fn work(channel: &Channel) -> Result<&'static str, WorkerError> {
     let domain = Domain::prepare()?;
     channel.send(&(VERSION, FromWorker::Parked), &[])?;
     let ((version, work), fds) = channel.receive()?.open(|_: &(u16, Work)| 2)?;
@@ -43,18 +51,36 @@ fn work() -> Result<(), WorkerError> {
     let (Some(input), Some(answer), true) = (fds.next(), fds.next(), version == VERSION) else {
         return Err(ChannelError::Truncated.into());
     };
-    domain.enter(&kept(&work.grants))?;
-    let code = perform::perform(&work, File::from(input), File::from(answer));
-    Ok(channel.send(&(VERSION, FromWorker::Done(code.to_owned())), &[])?)
+    if !keeps_everything(&work.grants) {
+        domain.enter(&kept(&work.grants))?;
+    }
+    if work.capability == TRIES {
+        channel.send(&(VERSION, FromWorker::Trying), &[])?;
+    }
+    Ok(perform::perform(&work, File::from(input), File::from(answer)))
+}
+
+/// Whether the cage has no ring four: never.
+#[cfg(not(feature = "missing-rings"))]
+const fn keeps_everything(_grants: &[Grant]) -> bool {
+    false
+}
+
+/// Whether the cage has no ring four: the mark that the test's forker sends.
+#[cfg(feature = "missing-rings")]
+fn keeps_everything(grants: &[Grant]) -> bool {
+    matches!(grants, [Grant { path, access: Access::Execute }] if path == "/")
 }
 
 /// Ring four: what the call was cut to, as far as it exists; a path that does not is not found by the
 /// handler either, and one that leads through a link is refused by it.
 fn kept(grants: &[Grant]) -> Reach {
     let rights = |access| match access {
-        Access::Read => Rights::Read,
+        Access::Read => Rights::ReadThis,
+        Access::Region => Rights::Read,
         Access::Write => Rights::Make,
         Access::Rename => Rights::Rename,
+        Access::Execute => Rights::Execute,
     };
     let is_there = |path: &str| {
         statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)

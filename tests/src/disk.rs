@@ -16,6 +16,8 @@ pub enum Part {
     Tree,
     /// The root of slot A.
     Root,
+    /// The toolbox of slot A.
+    Toolbox,
 }
 
 /// A copy of an image, removed with the test.
@@ -52,6 +54,7 @@ impl Disk {
         let number = match part {
             Part::Tree => 2,
             Part::Root => 3,
+            Part::Toolbox => 7,
         };
         let mut entry = [0; 128];
         file.read_exact_at(&mut entry, 1024 + (number - 1) * 128)?;

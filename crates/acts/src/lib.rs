@@ -162,6 +162,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         Act::FileGet { agent, .. } | Act::FilePut { agent, .. } => {
             recorded("file") && is("agent", agent)
         }
+        Act::CageTry { ring } => recorded("cage-try") && is("ring", ring),
         Act::Perform { name, .. } => recorded(name),
         Act::PolicyApply { .. } => record.kind == Kind::Policy,
         Act::Accept { call: of, digest, .. } => {

@@ -16,5 +16,6 @@ pub mod meta;
 pub mod pairing;
 pub mod path;
 pub mod perform;
+pub mod rings;
 pub mod statement;
 pub mod uids;

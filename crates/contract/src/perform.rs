@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -146,12 +146,16 @@ pub enum Refusal {
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     /// `ok`, a failure that the capability declares, or one of every call: `killed`,
-    /// `out_of_memory`, `late`, `crashed`.
+    /// `out_of_memory`, `late`, `crashed`, `forbidden_call`.
     pub code: String,
     /// Highest memory use of the cage.
     pub memory_peak_bytes: u64,
     /// Processor time of the cage.
     pub cpu_us: u64,
+    /// Time that the cage was held back by its processor cap (cpu.stat, `throttled_usec`).
+    pub throttled_us: u64,
+    /// Time in which something in the cage waited for memory (memory.pressure, `some`, `total`).
+    pub memory_stall_us: u64,
     /// Packets that the cage tried to send or receive, all of them dropped.
     pub dropped_packets: u64,
     /// Microseconds from its ticket to the worker's word.
@@ -165,7 +169,16 @@ impl Outcome {
     #[must_use]
     pub fn of(code: &str) -> Self {
         let code = code.to_owned();
-        Self { code, memory_peak_bytes: 0, cpu_us: 0, dropped_packets: 0, wall_us: 0, built_us: 0 }
+        Self {
+            code,
+            memory_peak_bytes: 0,
+            cpu_us: 0,
+            throttled_us: 0,
+            memory_stall_us: 0,
+            dropped_packets: 0,
+            wall_us: 0,
+            built_us: 0,
+        }
     }
 }
 
@@ -195,12 +208,16 @@ pub struct Grant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
-    /// Read one file, or the names and files beneath a directory.
+    /// Read one file, or names in a directory and beneath it.
     Read,
+    /// Read one file, or names and files beneath a directory.
+    Region,
     /// Make, write and replace files in a directory: rights on names belong to the directory.
     Write,
     /// Make and remove names in a directory, without writing what they name.
     Rename,
+    /// Execute what is beneath a directory, and read it.
+    Execute,
 }
 
 /// From a worker to the forker.
@@ -209,6 +226,8 @@ pub enum Access {
 pub enum FromWorker {
     /// It stands in its cage and waits for a call.
     Parked,
+    /// It tries a ring next: how the cage ends from here on is how that went.
+    Trying,
     /// The call ended with this code: `ok` or a failure that the capability declares.
     Done(String),
 }

@@ -142,6 +142,11 @@ pub enum Act {
         /// Their age recipient.
         recipient: String,
     },
+    /// One ring of a cage, tried.
+    CageTry {
+        /// Its name.
+        ring: String,
+    },
     /// A file out of an agent's workspace.
     FileGet {
         /// The agent.

@@ -120,8 +120,8 @@ pub fn map_ids(pid: Pid, inside: u32, outside: u32) -> Result<(), KernelError> {
 }
 
 /// A detached copy of the mount at `directory` in which owner `from` on the disk is `to`, and which
-/// allows neither set-user-id programs nor devices, nor executing anything, nor writing unless
-/// `writable`.
+/// allows neither set-user-id programs nor devices, nor executing anything unless `executable`, nor writing
+/// unless `writable`.
 ///
 /// `users` is a user namespace whose map is `from to 1` (made by [`id_map_namespace`]).
 ///
@@ -131,25 +131,54 @@ pub fn idmapped(
     directory: &str,
     users: BorrowedFd<'_>,
     writable: bool,
+    executable: bool,
 ) -> Result<OwnedFd, KernelError> {
+    let failed = |errno| KernelError::new("open_tree", directory, errno);
+    let tree = clone_of(directory).map_err(failed)?;
+    let read_only = if writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let no_programs = if executable { 0 } else { libc::MOUNT_ATTR_NOEXEC };
+    let cleared = libc::MOUNT_ATTR_NOEXEC & !no_programs;
+    let set = read_only | SAFE | libc::MOUNT_ATTR_IDMAP | no_programs;
+    set_attributes(tree.as_fd(), set, cleared, users.as_raw_fd(), directory)?;
+    Ok(tree)
+}
+
+/// A detached, read-only copy of the mount at `directory` from which programs can be executed, with
+/// neither set-user-id nor devices nor links; `None` where there is no such directory.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn programs(directory: &str) -> Result<Option<OwnedFd>, KernelError> {
+    let tree = match clone_of(directory) {
+        Ok(tree) => tree,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(KernelError::new("open_tree", directory, errno)),
+    };
+    let set = SAFE | libc::MOUNT_ATTR_RDONLY;
+    set_attributes(tree.as_fd(), set, libc::MOUNT_ATTR_NOEXEC, 0, directory)?;
+    Ok(Some(tree))
+}
+
+/// What no mount in a cage allows.
+const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSYMFOLLOW;
+
+fn clone_of(directory: &str) -> rustix::io::Result<OwnedFd> {
     use rustix::mount::{OpenTreeFlags, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(rustix::fs::CWD, directory, flags)
-        .map_err(|errno| KernelError::new("open_tree", directory, errno))?;
-    let read_only = if writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    let mut attributes = libc::mount_attr {
-        attr_set: read_only
-            | libc::MOUNT_ATTR_IDMAP
-            | libc::MOUNT_ATTR_NOSUID
-            | libc::MOUNT_ATTR_NODEV
-            | libc::MOUNT_ATTR_NOEXEC
-            | libc::MOUNT_ATTR_NOSYMFOLLOW,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: u64::from(users.as_raw_fd().cast_unsigned()),
-    };
+    open_tree(rustix::fs::CWD, directory, flags)
+}
+
+fn set_attributes(
+    tree: BorrowedFd<'_>,
+    attr_set: u64,
+    attr_clr: u64,
+    users: std::os::fd::RawFd,
+    directory: &str,
+) -> Result<(), KernelError> {
+    let userns_fd = u64::from(users.cast_unsigned());
+    let mut attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd };
     let size = size_of::<libc::mount_attr>();
-    // SAFETY: 1. `tree` and `users` are open. 2. The path is an empty C string, used with
+    // SAFETY: 1. `tree` is open, and so is `users` where an id map is set. 2. The path is an empty C string, used with
     // AT_EMPTY_PATH. 3. `attributes` is the kernel's structure of `size` bytes and outlives the call.
     let result = unsafe {
         libc::syscall(
@@ -164,7 +193,7 @@ pub fn idmapped(
     if result < 0 {
         Err(KernelError::new("mount_setattr", directory, last_errno()))
     } else {
-        Ok(tree)
+        Ok(())
     }
 }
 

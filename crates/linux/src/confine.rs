@@ -80,6 +80,8 @@ fn set_ids(uid: u32) -> Result<(), KernelError> {
 pub enum Rights {
     /// Read files and list directories.
     Read,
+    /// Read this file; of a directory, list it and those beneath it, and read none of their files.
+    ReadThis,
     /// Everything but executing.
     Own,
     /// Execute, and read what is executed.
@@ -88,6 +90,8 @@ pub enum Rights {
     Make,
     /// Everything that a worker may ever be granted: any of the others but executing.
     Files,
+    /// The same and executing.
+    Programs,
     /// Make and remove names, and rename between places that have this. Landlock lets nothing move
     /// to where more could be done with it, so both places must have the same, and none may write.
     Rename,
@@ -180,8 +184,11 @@ fn add_rules(mut created: RulesetCreated, reach: &Reach) -> Result<(), LandlockE
         let status = rustix::fs::fstat(&fd)
             .map_err(|errno| LandlockError::Status { path: path.clone(), errno })?;
         let directory = rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir();
-        let access = access(*rights);
-        let access = if !directory { access & AccessFs::from_file(LANDLOCK_ABI) } else { access };
+        let access = match (directory, rights) {
+            (true, Rights::ReadThis) => AccessFs::ReadDir.into(),
+            (true, rights) => access(*rights),
+            (false, rights) => access(*rights) & AccessFs::from_file(LANDLOCK_ABI),
+        };
         created = created.add_rule(PathBeneath::new(fd, access))?;
     }
     for program in &reach.programs {
@@ -203,7 +210,7 @@ fn add_rules(mut created: RulesetCreated, reach: &Reach) -> Result<(), LandlockE
 
 fn access(rights: Rights) -> BitFlags<AccessFs> {
     match rights {
-        Rights::Read => AccessFs::ReadFile | AccessFs::ReadDir,
+        Rights::Read | Rights::ReadThis => AccessFs::ReadFile | AccessFs::ReadDir,
         Rights::Own => AccessFs::from_all(LANDLOCK_ABI) & !AccessFs::Execute,
         Rights::Execute => AccessFs::Execute | AccessFs::ReadFile,
         Rights::Make => {
@@ -215,6 +222,7 @@ fn access(rights: Rights) -> BitFlags<AccessFs> {
                 | AccessFs::Refer
         }
         Rights::Files => access(Rights::Read) | access(Rights::Make) | access(Rights::Rename),
+        Rights::Programs => access(Rights::Files) | AccessFs::Execute,
         Rights::Rename => {
             AccessFs::MakeReg
                 | AccessFs::MakeDir
@@ -240,9 +248,17 @@ pub fn enter_user(uid: u32) -> Result<(), KernelError> {
 /// # Errors
 /// The step that the kernel refused.
 pub fn drop_capabilities() -> Result<(), KernelError> {
+    drop_from_bounding_set(CapabilitySet::empty())?;
+    clear_capabilities()
+}
+
+/// Gives up every capability that it has, but not what an execve(2) could give.
+///
+/// # Errors
+/// The step that the kernel refused.
+pub fn clear_capabilities() -> Result<(), KernelError> {
     let failed =
         |step: &'static str| move |errno| KernelError::new(step, "every capability", errno);
-    drop_from_bounding_set(CapabilitySet::empty())?;
     rustix::thread::clear_ambient_capability_set().map_err(failed("PR_CAP_AMBIENT"))?;
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };

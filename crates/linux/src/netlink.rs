@@ -135,6 +135,20 @@ pub fn transact(socket: &OwnedFd, batch: &Batch, wanted: usize) -> Result<(), Ke
     Ok(())
 }
 
+/// Brings the loopback interface of the caller's network up.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn loopback_up() -> Result<(), KernelError> {
+    const SET_LINK: u16 = 16; // RTM_NEWLINK
+    let socket = open(None)?;
+    let mut batch = Batch::default();
+    // struct ifinfomsg: any family, loopback is number 1, IFF_UP set, IFF_UP changed
+    let header = [0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
+    batch.message(SET_LINK, ACK, &header, |_| {});
+    transact(&socket, &batch, 1)
+}
+
 /// Sends one dump request and collects the bodies of all answers.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use crate::{KernelError, last_errno};
 use rustix::process::{Pid, WaitOptions};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +157,27 @@ pub fn close_from(first: u32) -> Result<(), KernelError> {
     // elsewhere in the program never run again, since execve or _exit follows.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) };
     if result < 0 { Err(KernelError::new("close_range", first, last_errno())) } else { Ok(()) }
+}
+
+/// How a child ends within so many milliseconds, without reaping it; `None` if it does not.
+///
+/// # Errors
+/// The kernel's refusal: no child.
+pub fn ends_within(pidfd: &OwnedFd, ms: u64) -> Result<Option<Ended>, KernelError> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let failed = |errno| KernelError::new("waitid", "", errno);
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    let limit = Timespec { tv_sec: ms / 1_000, tv_nsec: ms % 1_000 * 1_000_000 };
+    if poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)).map_err(failed)? == 0 {
+        return Ok(None);
+    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), options).map_err(failed)?;
+    Ok(status.and_then(|status| {
+        let code = status.exit_status().map(Ended::Code);
+        code.or_else(|| status.terminating_signal().map(Ended::Signal))
+    }))
 }
 
 /// Reaps one ended child, if there is one.

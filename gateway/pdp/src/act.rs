@@ -1,6 +1,7 @@
 //! Operators' acts: the signature and the number of a statement are checked, then the act is answered
 //! from what is known, or recorded and performed on a ticket like a call.
 
+use crate::boot::PRINCIPAL;
 use crate::call::{Allowed, Asked, Permit, lower, spec};
 use crate::refusal::{Refusal, say};
 use crate::state::Agent;
@@ -157,6 +158,12 @@ impl Pdp {
                 let facts = vec![("name", name), ("operator_key", key), ("recipient", recipient)];
                 self.recorded(stated, "operator-add", facts, None)
             }
+            Act::CageTry { ring } => {
+                let input = sealed(json!({ "ring": ring }).to_string().as_bytes())?;
+                let place = (PRINCIPAL, contract::uids::AGENTS);
+                let facts = vec![("ring", ring)];
+                self.caged(stated, ("cage-try", facts), place, "cage.try", [input, answer])
+            }
             Act::FileGet { agent, path } => {
                 let input = json!({ "path": path }).to_string();
                 let input = sealed(input.as_bytes())?;
@@ -262,13 +269,26 @@ impl Pdp {
         answer: OwnedFd,
     ) -> Result<Option<String>, Refusal> {
         let disk_uid = self.known_agent(agent)?.disk_uid;
+        let facts = vec![("agent", agent.to_owned())];
+        self.caged(stated, ("file", facts), (agent, disk_uid), capability, [input, answer])
+    }
+
+    /// An act that a cage performs, decided by the system's limits alone.
+    fn caged(
+        &mut self,
+        stated: Stated,
+        (act, mut facts): (&str, Vec<(&str, String)>),
+        (agent, disk_uid): (&str, u32),
+        capability: &str,
+        [input, answer]: [OwnedFd; 2],
+    ) -> Result<Option<String>, Refusal> {
         let (declaration, effects, digest) = lower(capability, &input)?;
         let call = self.random_call()?;
         let (capability, version) = (declaration.name, declaration.version);
         let allowed = self.allow_act(call, &Call { agent, capability, version }, &effects)?;
         let asked = Asked { agent, declaration, effects, digest };
-        let facts = vec![("agent", agent.to_owned()), ("capability", declaration.id())];
-        let mut draft = act_draft(call, "file", stated.facts, facts);
+        facts.push(("capability", declaration.id()));
+        let mut draft = act_draft(call, act, stated.facts, facts);
         draft.effects.clone_from(&asked.effects);
         let permit =
             Permit::new(allowed, spec(call, &asked, agent, disk_uid), "forker", [input, answer]);

@@ -44,6 +44,7 @@ impl Pdp {
             "notices": self.state.notices.len(),
             "refused": self.state.refused,
             "policy": policy,
+            "rings": self.state.rings,
             "services": { "audit": ready(AUDIT), "forker": ready(FORKER), "vault": ready(VAULT),
                 "init": ready(INIT), "operators": ready(OPERATORS) },
         })

@@ -6,6 +6,7 @@
 mod act;
 mod answers;
 mod approval;
+mod boot;
 mod call;
 mod ledger_view;
 mod limits;
@@ -23,7 +24,7 @@ use ledger::writer::{Filter, FromWriter, MESSAGES_VERSION, NotAppended, ToWriter
 use ledger::{Kind, Record};
 use linux::clock::boot_ms;
 use pairing::Pairing;
-use peers::{AGENTS, AUDIT, BOOT, CERTIFIER, CONSOLE, OPERATORS, Peers};
+use peers::{AGENTS, AUDIT, CERTIFIER, CONSOLE, OPERATORS, Peers};
 use refusal::{Refusal, say};
 use set::{Applied, Shipped};
 use state::State;
@@ -84,6 +85,7 @@ struct Pdp {
     questions: BTreeMap<u64, Question>,
     nonces: VecDeque<([u8; 16], u64)>,
     pairing: Option<Pairing>,
+    boot: boot::Boot,
     first_operator: Option<([u8; 32], [u8; 32])>,
     /// SHA-256 of the authority's key.
     authority: Option<[u8; 32]>,
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         questions: BTreeMap::new(),
         nonces: VecDeque::new(),
         pairing: None,
+        boot: boot::Boot::default(),
         first_operator: None,
         authority: None,
         folded: false,
@@ -313,7 +316,7 @@ impl Pdp {
             }
             Then::Booted => {
                 let code = envelope.facts.get("code").cloned().unwrap_or_default();
-                self.peers.post(BOOT, &(contract::console::VERSION, code), Vec::new());
+                self.boot_call_ended(call, &code);
             }
         }
     }

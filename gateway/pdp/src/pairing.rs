@@ -1,11 +1,8 @@
 //! First contact: the pairing code of the console, the proof to the operator of META, and the numbers
 //! that make a statement new.
 
-use crate::call::{Allowed, Asked, Permit, spec};
-use crate::peers::BOOT;
 use crate::refusal::{Refusal, say};
 use crate::{Pdp, Then};
-use contract::console::{FromInit, VERSION};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::pairing::{
@@ -16,16 +13,13 @@ use hmac::{Hmac, Mac};
 use ledger::Kind;
 use ledger::writer::Draft;
 use linux::clock::boot_ms;
-use policy::{Answer, Call, Facts};
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// How long a number makes a statement new.
 const NONCE_MS_MAX: u64 = 120_000;
 /// Most numbers that are out at once.
 const NONCES_MAX: usize = 256;
-/// The agent's name under which init's own call is recorded.
-const PRINCIPAL: &str = "boot";
 
 /// A pairing code that is out.
 #[derive(Debug)]
@@ -179,47 +173,5 @@ impl Pdp {
             return Err(refused("the pairing code is used up; ask the console for another"));
         }
         Ok(secret)
-    }
-
-    /// init's own call and what it knows of the first operator.
-    pub(crate) fn hear_boot(&mut self) {
-        while let Some((message, _)) = self.peers.take(BOOT, VERSION, |_: &FromInit| 0) {
-            match message {
-                FromInit::FirstOperator { key, secret } => {
-                    self.first_operator = key.0.try_into().ok().zip(secret.0.try_into().ok());
-                }
-                FromInit::Boot => {
-                    if let Err(refusal) = self.boot_call() {
-                        self.peers.post(BOOT, &(VERSION, refusal.code()), Vec::new());
-                    }
-                }
-            }
-        }
-    }
-
-    fn boot_call(&mut self) -> Result<(), Refusal> {
-        let input = channel::sealed::holding(b"{}").map_err(|_e| Refusal::Unavailable)?;
-        let answer = channel::sealed::empty().map_err(|_e| Refusal::Unavailable)?;
-        let (declaration, effects, _) = crate::call::lower("system.time", &input)?;
-        let digest = Sha256::digest(b"{}").into();
-        let (capability, version) = (declaration.name, declaration.version);
-        let call = Call { agent: PRINCIPAL, capability, version };
-        let decision = policy::decide(&self.shipped.operators, &call, &effects, &Facts::default());
-        let allowed = Allowed::by(&decision, Answer::Notify).ok_or(Refusal::NotThere)?;
-        let call = self.random_call()?;
-        let asked = Asked { agent: PRINCIPAL, declaration, effects, digest };
-        let facts =
-            [("agent", PRINCIPAL), ("capability", &declaration.id()), ("answer", "autonomous")];
-        let mut draft = Draft::new(Kind::Decision, &facts);
-        draft.call = Some(call);
-        draft.effects.clone_from(&asked.effects);
-        let spec = spec(call, &asked, PRINCIPAL, contract::uids::AGENTS);
-        self.record(
-            draft,
-            Vec::new(),
-            Some(Permit::new(allowed, spec, "forker", [input, answer])),
-        )?;
-        self.await_call(call, BOOT, 0, Then::Booted);
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 use crate::limits::Counters;
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
-use contract::effect::Effect;
+use contract::effect::{Effect, Field, Value};
 use contract::perform::CallId;
 use ledger::{Digest, Envelope, Kind, Record};
 use std::collections::{BTreeMap, VecDeque};
@@ -106,6 +106,9 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
+    /// How each ring of a cage was when it was last tried: the code of the call.
+    pub(crate) rings: BTreeMap<String, String>,
+    tries: BTreeMap<CallId, String>,
     acts: Acts,
     ended: VecDeque<CallId>,
     boot: [u8; 16],
@@ -142,6 +145,9 @@ impl State {
         self.last = Some(record.digest());
         self.acts.take(envelope)?;
         let now = envelope.boot == self.boot;
+        if now {
+            self.try_of_ring(envelope);
+        }
         match envelope.kind {
             Kind::Act => self.act(envelope),
             Kind::Policy => self.policy(envelope),
@@ -160,6 +166,26 @@ impl State {
             | Kind::Export => {}
         }
         Ok(())
+    }
+
+    /// What a ring that was tried came to; whatever this boot has not tried yet is not known.
+    fn try_of_ring(&mut self, envelope: &Envelope) {
+        let fact = |name: &str| envelope.facts.get(name).map(String::as_str).unwrap_or_default();
+        let Some(call) = envelope.call else { return };
+        match envelope.kind {
+            Kind::Decision | Kind::Act if fact("capability") == "cage.try@1" => {
+                let subject = envelope.effects.iter().find_map(|e| e.get(Field::Subject));
+                if let Some(Value::Text(ring)) = subject {
+                    self.tries.insert(call, ring.clone());
+                }
+            }
+            Kind::Outcome | Kind::Recovery => {
+                if let Some(ring) = self.tries.remove(&call) {
+                    self.rings.insert(ring, fact("code").to_owned());
+                }
+            }
+            _ => {}
+        }
     }
 
     fn act(&mut self, envelope: &Envelope) {

@@ -31,6 +31,9 @@ pub(crate) struct Description {
     pub(crate) devices: Vec<String>,
     /// Services that must be ready before this one is told to start.
     pub(crate) after: Vec<String>,
+    /// It is told to start only when the boot's own calls went through: every ring of a cage held.
+    #[serde(default)]
+    pub(crate) after_diagnosis: bool,
     /// Time from its start to its `Ready`, in milliseconds.
     pub(crate) ready_ms_max: u64,
     /// Longest silence of a ready service, in milliseconds.

@@ -70,6 +70,8 @@ pub(crate) struct Supervisor {
     /// A service that an operator wants restarted, and when.
     pub(super) kill_at_ms: Option<(String, u64)>,
     booted: bool,
+    /// The boot's own calls went through: the doors may open.
+    diagnosed: bool,
 }
 
 impl Supervisor {
@@ -99,6 +101,7 @@ impl Supervisor {
             ends_at_ms: None,
             kill_at_ms: None,
             booted: false,
+            diagnosed: false,
         };
         while !supervisor.all_ready() {
             supervisor.turn()?;
@@ -107,9 +110,28 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// A call of the principal `boot` through everything: pdp, audit, a cage. A box whose table of
-    /// edges does not lead to pdp, which is one of the tests, has no such call.
+    /// Whether a service may run: those that follow the diagnosis wait for it.
+    fn may_run(&self, service: &Service) -> bool {
+        self.diagnosed || !service.description.after_diagnosis
+    }
+
+    /// Calls of the principal `boot` through everything: pdp, audit, a cage, each of whose rings is tried;
+    /// then whatever waited for them is started. A box whose table of edges does not lead to pdp, which is
+    /// one of the tests, has no such call.
     pub(crate) fn prove(&mut self) -> Result<(), BootError> {
+        self.diagnose()?;
+        self.diagnosed = true;
+        let deadline_ms = boot_ms() + PROVE_MS_MAX;
+        while !self.all_ready() && self.wanted_end.is_none() {
+            if boot_ms() > deadline_ms {
+                return Err(BootError::new("start", "the doors", "they are not ready"));
+            }
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn diagnose(&mut self) -> Result<(), BootError> {
         if !self.edges.iter().any(|edge| edge.name == own::BOOT) {
             console::note("no pdp in the table of edges: no call was made");
             return Ok(());
@@ -126,11 +148,20 @@ impl Supervisor {
             if code == "ok" {
                 return Ok(());
             }
+            // a host whose cgroups lack a controller was named before, and is no box
+            if cfg!(feature = "development") && code == "cgroup: not_stopped" {
+                console::say("the cage is held by four rings alone: cgroup does not hold");
+                return Ok(());
+            }
+            // a ring that was tried and does not hold will not the next time
+            if code.contains("not_stopped") {
+                break;
+            }
             while boot_ms() < until_ms && self.wanted_end.is_none() {
                 self.turn()?;
             }
         }
-        Err(BootError::new("call", "system.time", code))
+        Err(BootError::new("diagnose", "the cage", code))
     }
 
     /// Supervises until the machine is asked to end.
@@ -197,6 +228,9 @@ impl Supervisor {
 
     /// Starts what is due, kills what is overdue.
     fn attend(&mut self, index: usize, now: u64) -> Result<(), BootError> {
+        if !self.services.get(index).is_some_and(|service| self.may_run(service)) {
+            return Ok(());
+        }
         let Some(service) = self.services.get_mut(index) else { return Ok(()) };
         let name = &service.description.name;
         match &service.state {
@@ -280,7 +314,10 @@ impl Supervisor {
             .filter(|service| matches!(service.state, State::Ready { .. }))
             .map(|service| service.description.name.clone())
             .collect();
-        let all_started = self.services.iter().all(|service| service.running().is_some());
+        let all_started = self
+            .services
+            .iter()
+            .all(|service| service.running().is_some() || !self.may_run(service));
         for service in &mut self.services {
             let needs_met = service.description.after.iter().all(|need| ready.contains(need));
             if let State::Starting { running, told, .. } = &mut service.state
@@ -364,7 +401,8 @@ impl Supervisor {
     }
 
     fn all_ready(&self) -> bool {
-        self.services.iter().all(|service| matches!(service.state, State::Ready { .. }))
+        let ready = |service: &Service| matches!(service.state, State::Ready { .. });
+        self.services.iter().all(|service| ready(service) || !self.may_run(service))
     }
 }
 

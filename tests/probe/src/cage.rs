@@ -1,7 +1,7 @@
 //! The probe in the place of pdp and audit: real specs and tickets to the real forker, and what came
 //! of each, as a line on the console. What is meant to be refused has a twin that is meant to work.
 
-use crate::facts::{at_work, facts, status};
+use crate::facts::{at_work, facts, parked, status};
 use crate::network;
 use crate::verdict::verdict;
 use capabilities::find;
@@ -30,7 +30,7 @@ pub(crate) struct Stand<'a> {
     pub(crate) service: &'a mut Service,
     pdp: Channel,
     audit: Channel,
-    next: u8,
+    next: u32,
 }
 
 /// A way to spoil a ticket.
@@ -77,6 +77,7 @@ impl<'a> Stand<'a> {
 
     /// Everything that is tried, in order.
     pub(crate) fn run(&mut self) -> Result<(), ChannelError> {
+        self.parked()?;
         self.files()?;
         self.outside()?;
         self.landlock()?;
@@ -85,100 +86,22 @@ impl<'a> Stand<'a> {
         self.inspect()?;
         self.codes()?;
         self.hostile_worker()?;
-        self.missing_rings()
+        self.missing_rings()?;
+        self.filters()?;
+        self.escapes()
     }
 
-    /// A worker that does what it likes, in the real worker's place: what it sees and what stops it.
-    fn hostile_worker(&mut self) -> Result<(), ChannelError> {
-        let bound = rustix::mount::mount_bind("/usr/lib/kruxos-test/inspector", "/usr/bin/worker");
-        self.say("a worker in the worker's place", bound.is_ok(), &format!("{bound:?}"))?;
-        self.restart_forker()?; // the cages that wait have the real one
-        let seen = self.attack("outside", LIMITS)?;
-        let nothing = json!([2, 2, 2, 2, 2, 2, 2]);
-        self.say("it sees no other file", ended(&seen) == ("ok", &nothing), &format!("{seen:?}"))?;
-        let seen = self.attack("undecided", LIMITS)?;
-        let denied = json!({ "other": 13 });
-        self.say(
-            "a visible path is EACCES",
-            ended(&seen) == ("ok", &denied),
-            &format!("{seen:?}"),
-        )?;
-        let seen = self.attack("unkept", LIMITS)?;
-        let read_only = json!({ "other": 0, "write": 30 });
-        self.say(
-            "one that keeps its rights reads its agent's files and writes none",
-            ended(&seen) == ("ok", &read_only),
-            &format!("{seen:?}"),
-        )?;
-        self.widenings()?;
-        for attack in ["socket", "mount", "thread"] {
-            let seen = self.attack(attack, LIMITS)?;
-            self.say(
-                &format!("{attack} ends it"),
-                ended(&seen).0 == "crashed",
-                &format!("{seen:?}"),
-            )?;
-        }
-        for (attack, code) in [("garbage", "crashed"), ("twice", "ok")] {
-            let seen = self.attack(attack, LIMITS)?;
-            self.say(&format!("frames: {attack}"), ended(&seen).0 == code, &format!("{seen:?}"))?;
-        }
-        let short = Limits { wall_ms: 2_000, ..LIMITS };
-        let seen = self.attack("flood", short)?;
-        self.say("an answer without end is late", ended(&seen).0 == "late", &format!("{seen:?}"))?;
-        let cpu = |came: &Came| came.as_ref().map_or(0, |(outcome, _)| outcome.cpu_us);
-        let free = self.attack("spin", short)?;
-        let capped = self.attack("spin", Limits { cpu_us: 10_000, ..short })?;
-        let bites = cpu(&free) > 1_000_000 && cpu(&capped) < cpu(&free) / 3;
-        self.say("the processor cap bites", bites, &format!("{} of {}", cpu(&capped), cpu(&free)))?;
-        Ok(())
-    }
-
-    /// Each row of the widenings of docs/threats.md: what the kernel allows beyond the effects, and
-    /// beside it what it does not.
-    fn widenings(&mut self) -> Result<(), ChannelError> {
-        let tries = [
-            ("stat", json!({ "named": true, "opened": 13 })),
-            (
-                "beside",
-                json!({ "made": 0, "made beneath": 0, "removed": 0, "removed beneath": 0, "read": 13 }),
-            ),
-            ("renames", json!({ "to the trash": 0, "and back": 0, "made": 13, "read": 13 })),
-        ];
-        for (attack, wanted) in tries {
-            let seen = self.attack(attack, LIMITS)?;
-            let same = ended(&seen) == ("ok", &wanted);
-            self.say(&format!("widening: {attack}"), same, &format!("{seen:?}"))?;
-        }
-        Ok(())
-    }
-
-    fn attack(&mut self, name: &str, limits: Limits) -> Result<Came, ChannelError> {
-        self.attack_as(ALICE.0, name, limits)
-    }
-
-    /// An attack from the cage of an agent that has alice's files.
-    pub(crate) fn attack_as(
-        &mut self,
-        agent: &str,
-        name: &str,
-        limits: Limits,
-    ) -> Result<Came, ChannelError> {
-        let decided = self.decided(name);
-        let input = json!({ "path": name });
-        let capability = if name == "renames" { "filesystem.delete" } else { "filesystem.read" };
-        self.perform((agent, ALICE.1), capability, &input, decided, limits)
-    }
-
-    /// What an attack's cage may do with alice's files.
-    pub(crate) fn decided(&self, attack: &str) -> Vec<Effect> {
-        match attack {
-            "renames" => self.effects("filesystem.delete", &json!({ "path": "a.txt" })),
-            "disk" | "beside" => {
-                self.effects("filesystem.write", &json!({ "path": "a.txt", "content": "" }))
+    /// What a cage that waits costs, once the stock is there.
+    fn parked(&self) -> Result<(), ChannelError> {
+        const STOCK: usize = 12;
+        for _ in 0..100 {
+            if parked().0 < STOCK {
+                self.pause(50)?;
             }
-            _ => self.effects("filesystem.read", &json!({ "path": "a.txt" })),
         }
+        let (count, bytes) = parked();
+        self.service.log(&format!("parked cages: {count}, the median {} KiB", bytes >> 10))?;
+        self.say("a cage that waits takes at most 400 KiB", bytes <= 400 << 10, &bytes)
     }
 
     /// A word of audit.
@@ -423,10 +346,12 @@ impl<'a> Stand<'a> {
         effects: Vec<Effect>,
         limits: Limits,
     ) -> Result<Came, ChannelError> {
+        self.service.alive()?;
         let (ticket, mut answer) = self.spec(agent, capability, input, effects, limits)?;
+        let call = ticket.call;
         self.send(&FromAudit::Ticket(ticket))?;
         let mut body = Vec::new();
-        let came = self.outcome()?;
+        let came = self.outcome_of(call)?;
         answer.read_to_end(&mut body).ok();
         Ok(came.map(|outcome| (outcome.0, serde_json::from_slice(&body).unwrap_or(Json::Null))))
     }
@@ -442,7 +367,10 @@ impl<'a> Stand<'a> {
     ) -> Result<(Ticket, File), ChannelError> {
         let kernel = |operation| move |errno| ChannelError::Kernel { operation, errno };
         self.next += 1;
-        let call: CallId = [self.next; 16];
+        let mut call: CallId = [0xca; 16];
+        for (place, byte) in call.iter_mut().zip(self.next.to_le_bytes()) {
+            *place = byte;
+        }
         let (input, digest) = sealed(input.to_string().as_bytes())?;
         let spec = Spec {
             call,
@@ -459,6 +387,17 @@ impl<'a> Stand<'a> {
         let spec: [u8; 32] = Sha256::digest(cbor::encode(&message)?).into();
         let deadline_ms = linux::clock::boot_ms() + 10_000;
         Ok((Ticket { call, sequence: 1, spec, deadline_ms, epoch: EPOCH }, File::from(reader)))
+    }
+
+    /// How this call ended or why it was refused; whatever else audit would hear meanwhile is passed over.
+    fn outcome_of(&self, wanted: CallId) -> Result<Result<(Outcome, ()), Refusal>, ChannelError> {
+        loop {
+            match self.hear()? {
+                ToAudit::Ended { call, outcome } if call == wanted => return Ok(Ok((outcome, ()))),
+                ToAudit::Refused { call, why } if call == wanted => return Ok(Err(why)),
+                _ => {}
+            }
+        }
     }
 
     /// The next end or refusal that audit would hear of.

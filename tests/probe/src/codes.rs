@@ -16,7 +16,8 @@ impl Stand<'_> {
         let seen = self.perform(ALICE, "filesystem.read", &empty, Vec::new(), LIMITS)?;
         self.says("an input that the capability does not take", &seen, "bad_input")?;
         let seen = self.perform(ALICE, "nosuch.thing", &empty, Vec::new(), LIMITS)?;
-        self.says("a capability that there is not", &seen, "unknown_capability")?;
+        let bad = seen.as_ref().err() == Some(&Refusal::BadSpec);
+        self.say("a capability that there is not", bad, &format!("{seen:?}"))?;
         let (ticket, answer) = self.spec(ALICE, "system.time", &empty, Vec::new(), LIMITS)?;
         drop(answer);
         self.send(&FromAudit::Ticket(ticket))?;
@@ -27,7 +28,8 @@ impl Stand<'_> {
         self.say("a disk user that is no agent's", bad, &format!("{seen:?}"))?;
         let homeless = ("homeless", 200_050);
         let input = json!({ "path": "a.txt" });
-        let seen = self.perform(homeless, "filesystem.stat", &input, Vec::new(), LIMITS)?;
+        let effects = self.effects("filesystem.stat", &input);
+        let seen = self.perform(homeless, "filesystem.stat", &input, effects, LIMITS)?;
         let none = seen.as_ref().err() == Some(&Refusal::NoCage);
         self.say("an agent without files", none, &format!("{seen:?}"))?;
         let seen = self.perform(ALICE, "system.time", &empty, Vec::new(), LIMITS)?;

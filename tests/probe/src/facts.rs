@@ -27,6 +27,19 @@ pub(crate) fn at_work() -> AtWork {
     found.next().unwrap_or_default()
 }
 
+/// How many cages wait, and the memory of the median one in bytes (memory.current of its cgroup).
+pub(crate) fn parked() -> (usize, u64) {
+    let names = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
+    let read = |entry: &std::fs::DirEntry, file| std::fs::read_to_string(entry.path().join(file));
+    let waits = |entry: &std::fs::DirEntry| {
+        read(entry, "cgroup.procs").is_ok_and(|processes| !processes.is_empty())
+    };
+    let used = |entry: std::fs::DirEntry| read(&entry, "memory.current").ok()?.trim().parse().ok();
+    let mut used: Vec<u64> = names.filter(waits).filter_map(used).collect();
+    used.sort_unstable();
+    (used.len(), used.get(used.len() / 2).copied().unwrap_or(0))
+}
+
 /// What the kernel says of a process; nothing of one that is gone.
 pub(crate) fn status(pid: &str) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()

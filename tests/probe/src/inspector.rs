@@ -7,7 +7,7 @@ use channel::Channel;
 use contract::perform::{Access, FromWorker, VERSION, Work};
 use ledger as _;
 use linux::confine::{Domain, Reach, Rights};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 use serde_json::{Value as Json, json};
@@ -33,15 +33,19 @@ fn work() -> Option<()> {
     let mut fds = fds.into_iter().map(File::from);
     let (mut input, mut answer) = (fds.next()?, fds.next()?);
     let mut text = String::new();
-    input.read_to_string(&mut text).ok()?;
+    (&mut input).take(1 << 20).read_to_string(&mut text).ok()?;
     let asked: Json = serde_json::from_str(&text).ok()?;
     let attack = asked.get("path").and_then(Json::as_str).unwrap_or_default();
-    if attack != "unkept" {
+    // the mark of a cage without ring four
+    let all = matches!(work.grants.as_slice(), [only] if only.path == "/");
+    if attack != "unkept" && !all {
         keep(&work)?;
     }
     let seen = attempt(attack, &channel, &mut answer);
     answer.write_all(seen.to_string().as_bytes()).ok()?;
-    channel.send(&done(), &[]).ok()
+    channel.send(&done(), &[]).ok()?;
+    drop(channel.receive());
+    Some(())
 }
 
 fn done() -> (u16, FromWorker) {
@@ -52,9 +56,11 @@ fn done() -> (u16, FromWorker) {
 /// can try who takes a worker over by its input.
 fn keep(work: &Work) -> Option<()> {
     let rights = |access| match access {
-        Access::Read => Rights::Read,
+        Access::Read => Rights::ReadThis,
+        Access::Region => Rights::Read,
         Access::Write => Rights::Make,
         Access::Rename => Rights::Rename,
+        Access::Execute => Rights::Execute,
     };
     let grants = work.grants.iter().filter(|grant| is_there(&grant.path));
     let files = grants.map(|grant| (grant.path.clone(), rights(grant.access))).collect();
@@ -124,9 +130,9 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
     }
 }
 
-/// Whether a name exists; no right to open it is needed, and statx(2) is in every filter.
+/// Whether a name exists; no right to open it is needed.
 fn is_there(path: &str) -> bool {
-    rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE).is_ok()
+    rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// What the kernel says to writing where only reading was decided.

@@ -5,10 +5,13 @@
 
 mod cage;
 mod codes;
+mod escape;
 mod facts;
+mod filters;
 mod network;
 mod rings;
 mod verdict;
+mod worker;
 
 use channel::{ChannelError, Service, Wish};
 use ledger as _;

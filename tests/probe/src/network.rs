@@ -3,7 +3,7 @@
 
 use linux::KernelError;
 use linux::cage::Namespace;
-use linux::netlink::{self, ACK, Batch};
+use linux::netlink;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::LinkNameSpaceType;
@@ -35,18 +35,7 @@ pub(crate) fn passes_without_the_ring() -> Result<bool, KernelError> {
 }
 
 fn send() -> Result<bool, KernelError> {
-    const SET_LINK: u16 = 16; // RTM_NEWLINK
-    let socket = netlink::open(None)?;
-    let mut batch = Batch::default();
-    // struct ifinfomsg: any family, loopback is number 1, IFF_UP set, IFF_UP changed
-    let mut header = [0; 16];
-    for (at, byte) in [(4, 1), (8, 1), (12, 1)] {
-        if let Some(place) = header.get_mut(at) {
-            *place = byte;
-        }
-    }
-    batch.message(SET_LINK, ACK, &header, |_| {});
-    netlink::transact(&socket, &batch, 1)?;
+    netlink::loopback_up()?;
     let failed = |_error| KernelError::new("bind", "loopback", Errno::IO);
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(failed)?;
     Ok(socket.send_to(b"x", "127.0.0.1:9").is_ok())

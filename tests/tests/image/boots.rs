@@ -74,18 +74,3 @@ fn root_cannot_write_the_root_and_services_are_kept_running() -> Result<()> {
     }
     machine.no_alarm()
 }
-
-/// The probe stands where pdp and audit will: every file capability through a real cage, what lies
-/// outside, tickets that do not fit, limits that bite, and a worker looked at from outside.
-#[test]
-fn a_call_is_performed_in_a_cage_behind_five_rings_and_on_a_fitting_ticket_alone() -> Result<()> {
-    const CHECKS: usize = 101;
-    let disk = Disk::copy(&Image::test("cage")?, "cage")?;
-    let mut machine = Machine::start(&disk, &Options::new())?;
-    machine.wait_for("probe: cage: all tried", 300)?;
-    let console = machine.console();
-    assert!(!console.contains("DOES NOT HOLD"), "{console}");
-    let held = console.lines().filter(|line| line.trim_end().ends_with(": holds")).count();
-    assert_eq!(held, CHECKS, "{console}");
-    Ok(())
-}

@@ -30,6 +30,46 @@ fn a_flipped_bit_in_the_hash_tree_restarts_the_machine() -> Result<()> {
     refuses(&disk, &Options::new(), "is corrupted")
 }
 
+#[test]
+fn a_flipped_bit_in_the_toolbox_restarts_the_machine() -> Result<()> {
+    let disk = Disk::copy(&Image::release("x86_64")?, "bit-toolbox")?;
+    disk.flip(Part::Toolbox, 1024 + 6)?;
+    refuses(&disk, &Options::new(), "data block 0 is corrupted")
+}
+
+/// A forker of a test build leaves out what the command line names; with nothing to leave out, which is
+/// the control, the same image is ready.
+#[test]
+fn a_box_that_lacks_a_ring_opens_no_door() -> Result<()> {
+    let image = Image::test("ringless")?;
+    for (missing, said) in [
+        ("root", "namespaces: "),
+        ("limits", "cgroup: "),
+        ("seccomp", "seccomp: "),
+        ("landlock", "landlock: "),
+        ("nftables", "nftables: "),
+    ] {
+        let disk = Disk::copy(&image, "ringless")?;
+        let mut options = direct(&image, &release_kernel()?, &image.root_hash)?;
+        if let Some([_, _, append]) = &mut options.direct {
+            append.push_str(&format!(" kruxos.missing={missing}"));
+        }
+        let mut machine = Machine::start(&disk, &options)?;
+        let refused = machine.wait_for("impossible: stage call: diagnose the cage: ", LATE);
+        refused.with_context(|| format!("without {missing}"))?;
+        // what follows is ten seconds in which people can read it, and a restart
+        machine.wait_for("restarting in 10 s", LATE)?;
+        let console = machine.console();
+        anyhow::ensure!(console.contains(said), "without {missing}:\n{console}");
+        for door in ["agents ready after", "operators ready after"] {
+            anyhow::ensure!(!console.contains(door), "without {missing}:\n{console}");
+        }
+    }
+    let disk = Disk::copy(&image, "ringless")?;
+    let options = direct(&image, &release_kernel()?, &image.root_hash)?;
+    Machine::start(&disk, &options)?.wait_ready()
+}
+
 /// Which of the two holds this box's ledger could not be known.
 #[test]
 fn two_disks_with_the_same_root_are_refused() -> Result<()> {
@@ -40,12 +80,13 @@ fn two_disks_with_the_same_root_are_refused() -> Result<()> {
 }
 
 /// A direct boot with this root hash on the command line.
-fn direct(image: &Image, kernel: &str, root_hash: &str) -> Options {
+fn direct(image: &Image, kernel: &str, root_hash: &str) -> Result<Options> {
     let initrd = tests::root().join(format!("build/work-kruxos_{}_x86_64", tests::VERSION));
     let initrd = initrd.join("initramfs.cpio.zst").display().to_string();
-    let append = format!("console=ttyS0,115200 panic=10 loglevel=4 roothash={root_hash}");
-    assert!(image.disk.exists());
-    Options { direct: Some([kernel.to_owned(), initrd, append]), ..Options::new() }
+    let toolbox = std::fs::read_to_string(image.beside("toolboxhash"))?;
+    let hashes = format!("roothash={root_hash} toolboxhash={}", toolbox.trim());
+    let append = format!("console=ttyS0,115200 panic=10 loglevel=4 {hashes}");
+    Ok(Options { direct: Some([kernel.to_owned(), initrd, append]), ..Options::new() })
 }
 
 fn release_kernel() -> Result<String> {
@@ -69,7 +110,7 @@ fn altered(root_hash: &str, digit: usize) -> String {
 fn another_root_hash_finds_no_disk() -> Result<()> {
     let image = Image::release("x86_64")?;
     let disk = Disk::copy(&image, "hash-none")?;
-    let options = direct(&image, &release_kernel()?, &altered(&image.root_hash, 7));
+    let options = direct(&image, &release_kernel()?, &altered(&image.root_hash, 7))?;
     refuses(&disk, &options, "this boot is impossible: find the root: no disk carries")
 }
 
@@ -81,7 +122,7 @@ fn another_root_hash_with_partitions_to_match_is_refused_by_verity() -> Result<(
         let hash = altered(&image.root_hash, digit);
         let disk = Disk::copy(&image, "hash-renamed")?;
         disk.claim_root_hash(&hash)?;
-        refuses(&disk, &direct(&image, &release_kernel()?, &hash), "is corrupted")?;
+        refuses(&disk, &direct(&image, &release_kernel()?, &hash)?, "is corrupted")?;
     }
     Ok(())
 }
@@ -91,7 +132,7 @@ fn another_root_hash_with_partitions_to_match_is_refused_by_verity() -> Result<(
 fn the_right_root_hash_boots_directly() -> Result<()> {
     let image = Image::release("x86_64")?;
     let disk = Disk::copy(&image, "hash-right")?;
-    let options = direct(&image, &release_kernel()?, &image.root_hash);
+    let options = direct(&image, &release_kernel()?, &image.root_hash)?;
     Machine::start(&disk, &options)?.wait_ready()
 }
 
@@ -103,7 +144,7 @@ fn a_kernel_of_another_configuration_gets_no_service_and_leaves_its_reason_in_ps
     let kernel = tests::run(Command::new(build).args(["--kernel-with", line]))?;
     let image = Image::release("x86_64")?;
     let disk = Disk::copy(&image, "kernel")?;
-    let options = direct(&image, kernel.trim(), &image.root_hash);
+    let options = direct(&image, kernel.trim(), &image.root_hash)?;
     let reason = "this boot is impossible: stage kernel: check the kernel: it has configuration";
     let mut machine = Machine::start(&disk, &options)?;
     machine.wait_for(reason, LATE)?;

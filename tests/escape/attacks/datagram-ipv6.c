@@ -1,0 +1,14 @@
+/* Sends an IPv6 datagram to itself and hears it.
+ * Stopped by: seccomp, lo, nftables
+ */
+#include "attack.h"
+
+int main(void) {
+    int hears = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0), speaks = socket(AF_INET6, SOCK_DGRAM, 0);
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_port = htons(9097), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    if (hears < 0 || bind(hears, (struct sockaddr *)&at, sizeof at) != 0)
+        return STOPPED;
+    sendto(speaks, "x", 1, 0, (struct sockaddr *)&at, sizeof at);
+    poll(NULL, 0, 100);
+    return when(recv(hears, (char[1]){0}, 1, 0) == 1);
+}

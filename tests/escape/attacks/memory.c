@@ -1,0 +1,12 @@
+/* Takes 160 MiB of memory.
+ * Stopped by: limits
+ */
+#include "attack.h"
+
+int main(void) {
+    char *memory = mmap(NULL, 160 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return STOPPED;
+    touch(memory, 160 * MIB);
+    return when(memory[160 * MIB - 1] == 1);
+}

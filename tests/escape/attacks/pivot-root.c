@@ -1,0 +1,12 @@
+/* Exchanges its root, in namespaces that it makes itself.
+ * Stopped by: seccomp, landlock
+ */
+#include "attack.h"
+
+int main(void) {
+    return when(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+                    mount("none", "/", NULL, MS_PRIVATE | MS_REC, NULL) == 0 &&
+                                    mount("/workspace", "/workspace", NULL, MS_BIND, NULL) == 0 &&
+                                                    chdir("/workspace") == 0 &&
+                                                                    syscall(SYS_pivot_root, ".", ".") == 0);
+}
