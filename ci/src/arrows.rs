@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("krux", &["acts", "capabilities", "contract", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "ledger", "linux"]),
     ("tests", &["contract", "ledger"]),
-    ("bench", &["contract", "ledger", "policy", "tests"]),
+    ("bench", &["contract", "ledger", "linux", "policy", "tests"]),
     ("ci", &[]),
 ];
 

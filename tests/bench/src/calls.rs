@@ -63,6 +63,8 @@ fn start(places: &Places) -> Result<Dev> {
         .arg(&places.tree)
         .arg("--data")
         .arg(&data)
+        .arg("--toolbox")
+        .arg(&places.toolbox)
         .stdout(Stdio::piped())
         .spawn()?;
     let output = BufReader::new(child.stdout.take().context("pipe")?);
@@ -75,8 +77,8 @@ fn start(places: &Places) -> Result<Dev> {
     anyhow::bail!("krux dev did not come up")
 }
 
-/// The rows.
-pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
+/// A box and an agent with a file to read.
+fn agent(places: &Places) -> Result<(Dev, Client)> {
     let dev = start(places)?;
     let config = places.data.join("krux");
     let added: serde_json::Value =
@@ -85,6 +87,18 @@ pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
     let client = Client::new(&config.join("boxes/dev.json"), AGENTS, token)?;
     let content = json!({ "path": "f", "content": "x".repeat(4_096) });
     ensure!(client.call("filesystem.write", &content).code() == "ok", "write");
+    Ok((dev, client))
+}
+
+/// The search for what calls leave behind.
+pub(crate) fn leaks(places: &Places, count: u64) -> Result<()> {
+    let (dev, client) = agent(places)?;
+    crate::leaks::leaks(&dev, &client, count)
+}
+
+/// The rows.
+pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
+    let (dev, client) = agent(places)?;
     let read = |client: &Client| {
         let reply = client.call("filesystem.read", &json!({ "path": "f" }));
         ensure!(reply.code() == "ok", "{reply:?}");
@@ -132,6 +146,7 @@ pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
             400.0 * against + one_flush,
         ),
     ]);
+    rows.push(program(places, &client)?);
     rows.push(sustained(&client)?);
     rows.push(restarts(places, &dev)?);
     Ok(rows)
@@ -151,22 +166,13 @@ fn cages(places: &Places, client: &Client) -> Result<Vec<Row>> {
         }
         peers.extend(time(PEERS, bubblewrap)?);
     }
-    let records = krux(places, &["audit", "query", "--kind", "outcome"])?;
-    let outcomes: Vec<serde_json::Value> =
-        records.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let last = outcomes.get(outcomes.len().saturating_sub(ROUNDS * CALLS)..).unwrap_or_default();
-    let of = |name: &str| -> Vec<f64> {
-        let fact =
-            |record: &serde_json::Value| record.get("facts")?.get(name)?.as_str()?.parse().ok();
-        last.iter().filter_map(fact).collect()
-    };
     let peer = quantile(&mut peers, 500);
-    let row = |name, fact: &str, most: f64, times: f64, must| {
-        let mut took = of(fact);
+    let row = |name, fact: &str, most: f64, times: f64, must| -> Result<Row> {
+        let mut took = outcomes(places, ROUNDS * CALLS, fact)?;
         let (p50, p99) = (quantile(&mut took, 500), quantile(&mut took, 990));
         let peer_name = "bubblewrap --unshare-all true";
         let holds = p50 <= most * peer / BUBBLEWRAP_US && p50 * times <= peer;
-        Row { name, unit: "us", p50, p99, peer: Some((peer_name, peer)), must, holds }
+        Ok(Row { name, unit: "us", p50, p99, peer: Some((peer_name, peer)), must, holds })
     };
     Ok(vec![
         row(
@@ -175,15 +181,61 @@ fn cages(places: &Places, client: &Client) -> Result<Vec<Row>> {
             60.0,
             30.0,
             "<= 60 us where bubblewrap takes 3.6 ms, and 30 times faster",
-        ),
+        )?,
         row(
             "cage-cold",
             "built_us",
             1_500.0,
             2.0,
             "<= 1.5 ms where bubblewrap takes 3.6 ms, and 2 times faster",
-        ),
+        )?,
     ])
+}
+
+/// A closed program through a parked cage, from the ticket to the worker's word, beside the same program
+/// started by nobody else.
+fn program(places: &Places, client: &Client) -> Result<Row> {
+    const PAUSE: Duration = Duration::from_millis(8);
+    const RUNS: usize = 50;
+    let mut alone = Vec::new();
+    for _ in 0..ROUNDS {
+        for _ in 0..RUNS {
+            std::thread::sleep(PAUSE);
+            let reply = client.call("process.run", &json!({ "command": ["wc", "f"] }));
+            ensure!(reply.code() == "ok", "{reply:?}");
+        }
+        let folder = places.toolbox.join("wc");
+        alone.extend(time(RUNS, || {
+            let libraries = folder.join(format!("lib/{}-linux-gnu", std::env::consts::ARCH));
+            let loader = libraries.join("ld-linux-x86-64.so.2");
+            let status = Command::new(loader)
+                .arg("--library-path")
+                .arg(&libraries)
+                .arg(folder.join("bin/wc"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .status()?;
+            ensure!(status.success(), "wc: {status}");
+            Ok(())
+        })?);
+    }
+    let mut took = outcomes(places, ROUNDS * RUNS, "wall_us")?;
+    let (p50, p99) = (quantile(&mut took, 500), quantile(&mut took, 990));
+    let peer = quantile(&mut alone, 500);
+    let must = "<= 1 ms + the program's own start";
+    let holds = p50 <= 1_000.0 + peer;
+    let peer = Some(("wc alone", peer));
+    Ok(Row { name: "program", unit: "us", p50, p99, peer, must, holds })
+}
+
+/// A fact of the last outcomes in the ledger.
+fn outcomes(places: &Places, count: usize, fact: &str) -> Result<Vec<f64>> {
+    let records = krux(places, &["audit", "query", "--kind", "outcome"])?;
+    let records: Vec<serde_json::Value> =
+        records.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = records.get(records.len().saturating_sub(count)..).unwrap_or_default();
+    let of = |record: &serde_json::Value| record.get("facts")?.get(fact)?.as_str()?.parse().ok();
+    Ok(last.iter().filter_map(of).collect())
 }
 
 /// bubblewrap with every namespace, and `true`.

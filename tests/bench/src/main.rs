@@ -1,7 +1,7 @@
 //! The measurements. Each row runs its peer in the same run, rounds of the one between rounds of the
 //! other, so that what else the machine does weighs on both. Started by `ci/bench`.
 //!
-//!     bench KRUX PROGRAMS TREE DATA [NAME]
+//!     bench KRUX PROGRAMS TREE DATA TOOLBOX [NAME [COUNT]]
 //!
 //! One JSON object a line: name, unit, p50, p99, peer, peer_p50, ratio, must, holds.
 #![forbid(unsafe_code)]
@@ -15,7 +15,9 @@
 
 mod calls;
 mod engines;
+mod leaks;
 mod restarts;
+mod rings;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -25,12 +27,16 @@ use std::time::{Duration, Instant};
 /// Rounds of each measurement, interleaved with its peer's.
 const ROUNDS: usize = 5;
 
+/// Calls of the search for leaks, when nobody says how many.
+const LEAKS: u64 = 1_000_000;
+
 /// Where things are.
 struct Places {
     krux: PathBuf,
     programs: PathBuf,
     tree: PathBuf,
     data: PathBuf,
+    toolbox: PathBuf,
 }
 
 /// One row.
@@ -49,14 +55,27 @@ struct Row {
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let place = |index: usize| words.get(index).map(PathBuf::from).context("see ci/bench");
-    let places = Places { krux: place(0)?, programs: place(1)?, tree: place(2)?, data: place(3)? };
-    let wanted = words.get(4).map(String::as_str);
+    let places = Places {
+        krux: place(0)?,
+        programs: place(1)?,
+        tree: place(2)?,
+        data: place(3)?,
+        toolbox: place(4)?,
+    };
+    let wanted = words.get(5).map(String::as_str);
+    if wanted == Some("leaks") {
+        let count = words.get(6).map_or(Ok(LEAKS), |count| count.parse())?;
+        return calls::leaks(&places, count);
+    }
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
     if is_wanted("policy") {
         engines::policy()?.iter().for_each(print);
     }
     if is_wanted("ledger") {
         engines::ledger()?.iter().for_each(print);
+    }
+    if is_wanted("cage") {
+        rings::rings()?.iter().for_each(print);
     }
     if is_wanted("call") {
         calls::calls(&places)?.iter().for_each(print);

@@ -69,20 +69,25 @@ fn state(places: &Places, name: &str) -> Result<(u64, bool)> {
 }
 
 /// The process of `program` that is a descendant of `ancestor`.
-fn descendant(ancestor: u32, program: &str) -> Result<Pid> {
+pub(crate) fn descendant(ancestor: u32, program: &str) -> Result<Pid> {
+    let named = |pid: u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim() == program
+    };
+    let found = descendants(ancestor)?.into_iter().find(|pid| named(*pid));
+    let found = found.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    found.with_context(|| format!("no process {program}"))
+}
+
+/// Every process that descends from `ancestor`.
+pub(crate) fn descendants(ancestor: u32) -> Result<Vec<u32>> {
     let parent = |pid: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit(") ").next()?.split(' ').nth(1)?.parse::<u32>().ok()
     };
     let is_beneath =
         |pid: u32| std::iter::successors(Some(pid), |pid| parent(*pid)).any(|pid| pid == ancestor);
-    let named = |pid: u32| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.trim() == program
-    };
     let entries = std::fs::read_dir("/proc")?.flatten();
-    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let found = pids.find(|pid| named(*pid) && is_beneath(*pid));
-    let found = found.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    found.with_context(|| format!("no process {program}"))
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    Ok(pids.filter(|pid| is_beneath(*pid)).collect())
 }
