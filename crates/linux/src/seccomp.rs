@@ -8,6 +8,7 @@ mod tree;
 
 use crate::syscalls::{self, Lookup};
 use crate::{KernelError, last_errno};
+use std::collections::BTreeMap;
 use tree::Instruction;
 
 /// Why a list of names is no filter.
@@ -31,13 +32,13 @@ pub enum FilterError {
 
 /// What of a system call a filter admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admits {
+pub enum Admits<'a> {
     /// Every call of it.
     All,
     /// None: it fails with this errno, and its caller goes on.
     Fails(u16),
     /// One in which all arguments of one of these alternatives are as they say.
-    When(&'static [&'static [Argument]]),
+    When(&'a [&'a [Argument]]),
 }
 
 /// An argument whose bits under the mask have this value.
@@ -64,7 +65,7 @@ impl Filter {
     /// # Errors
     /// [`FilterError::Unknown`] for an entry that is not understood: nothing is skipped in silence.
     pub fn allow(entries: &[String]) -> Result<Self, FilterError> {
-        let mut all: Vec<(&str, Admits)> = Vec::new();
+        let mut all: Vec<(&str, Admits<'_>)> = Vec::new();
         let mut families: Vec<&'static [Argument]> = Vec::new();
         for entry in entries {
             match entry.strip_prefix("socket:") {
@@ -75,20 +76,18 @@ impl Filter {
                 None => all.push((entry, Admits::All)),
             }
         }
-        let mut numbered = number(&all)?;
         if !families.is_empty() {
-            // as many alternatives as there are families; the list lives as long as the process
-            let admits = Admits::When(Vec::leak(families));
-            numbered.extend(number(&[("socket", admits), ("socketpair", admits)])?);
+            let admits = Admits::When(&families);
+            all.extend([("socket", admits), ("socketpair", admits)]);
         }
-        Ok(Self(tree::program(ARCHITECTURE, &numbered)?))
+        Self::compile(&all)
     }
 
     /// Compiles a list of names, each with what is admitted; anything else kills the whole process.
     ///
     /// # Errors
     /// [`FilterError`]: a name that no system call has, or that is there twice.
-    pub fn compile(entries: &[(&str, Admits)]) -> Result<Self, FilterError> {
+    pub fn compile(entries: &[(&str, Admits<'_>)]) -> Result<Self, FilterError> {
         Ok(Self(tree::program(ARCHITECTURE, &number(entries)?)?))
     }
 
@@ -120,25 +119,22 @@ impl Filter {
 }
 
 /// Numbers for names; a call that only another architecture has is left out.
-fn number(entries: &[(&str, Admits)]) -> Result<Vec<(u32, Admits)>, FilterError> {
-    let mut numbered: Vec<(u32, Admits)> = Vec::new();
+fn number<'a>(entries: &[(&str, Admits<'a>)]) -> Result<BTreeMap<u32, Admits<'a>>, FilterError> {
+    let mut numbered = BTreeMap::new();
     for (name, admits) in entries {
         match syscalls::number(name) {
             Lookup::Number(number) => {
                 let number = u32::try_from(number);
                 let number =
                     number.map_err(|_negative| FilterError::Unknown((*name).to_owned()))?;
-                if numbered.iter().any(|(known, other)| *known == number && other != admits) {
+                if numbered.insert(number, *admits).is_some_and(|other| other != *admits) {
                     return Err(FilterError::Twice((*name).to_owned()));
                 }
-                numbered.push((number, *admits));
             }
             Lookup::Elsewhere => {}
             Lookup::Unknown => return Err(FilterError::Unknown((*name).to_owned())),
         }
     }
-    numbered.sort_by_key(|(number, _)| *number);
-    numbered.dedup_by_key(|(number, _)| *number);
     Ok(numbered)
 }
 

@@ -207,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn the_services_of_the_image_are_described_whole_and_their_filters_compile() {
+        let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/../mkosi.extra/usr/lib/kruxos");
+        let plan = load(&format!("{tree}/services"), &format!("{tree}/edges.toml")).unwrap();
+        for service in plan.services {
+            let filter = linux::seccomp::Filter::allow(&service.syscalls);
+            assert!(filter.is_ok(), "{}: {filter:?}", service.name);
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_refused() {
         let text = service("[]").replace("uid", "user");
         assert!(parse(vec![("a.toml".to_owned(), text)], "").is_err());

@@ -3,6 +3,7 @@
 //! logarithm of the list, and so is what the kernel does per number when it installs the filter.
 
 use super::{Admits, Argument, FilterError};
+use std::collections::BTreeMap;
 
 /// Most instructions of a program (BPF_MAXINSNS).
 const INSTRUCTIONS_MAX: usize = 4_096;
@@ -33,23 +34,26 @@ pub(super) struct Instruction {
 }
 
 const fn plain(code: u16, value: u32) -> Instruction {
-    Instruction { code, if_true: 0, if_false: 0, value }
+    branch(code, 0, 0, value)
+}
+
+/// A comparison, and how many instructions it skips where it holds and where it does not.
+const fn branch(code: u16, if_true: u8, if_false: u8, value: u32) -> Instruction {
+    Instruction { code, if_true, if_false, value }
 }
 
 /// From a number on, this is done with a call.
 struct Interval<'a> {
     from: u32,
-    admits: Option<&'a Admits>,
+    admits: Option<&'a Admits<'a>>,
 }
 
 /// The program for calls of `architecture` (an `AUDIT_ARCH_` of linux/audit.h) that admits `entries`,
 /// each with its number, and kills the process at any other.
 pub(super) fn program(
     architecture: u32,
-    entries: &[(u32, Admits)],
+    entries: &BTreeMap<u32, Admits<'_>>,
 ) -> Result<Vec<Instruction>, FilterError> {
-    let mut entries: Vec<&(u32, Admits)> = entries.iter().collect();
-    entries.sort_by_key(|(number, _)| *number);
     let mut intervals: Vec<Interval<'_>> = vec![Interval { from: 0, admits: None }];
     for (number, admits) in entries {
         // the gap before it may be empty
@@ -62,7 +66,7 @@ pub(super) fn program(
     }
     let mut program = vec![
         plain(LOAD, ARCHITECTURE),
-        Instruction { code: JUMP_IF_EQUAL, if_true: 1, if_false: 0, value: architecture },
+        branch(JUMP_IF_EQUAL, 1, 0, architecture),
         plain(RETURN, KILL),
         plain(LOAD, NUMBER),
     ];
@@ -82,21 +86,15 @@ fn subtree(intervals: &[Interval<'_>]) -> Vec<Instruction> {
     // a comparison jumps 255 instructions at most; an unconditional jump as far as there are any
     let far = u32::try_from(below.len()).unwrap_or(u32::MAX);
     let mut code = match u8::try_from(below.len()) {
-        Ok(near) => {
-            let code = JUMP_IF_AT_LEAST;
-            vec![Instruction { code, if_true: near, if_false: 0, value: first.from }]
-        }
-        Err(_) => vec![
-            Instruction { code: JUMP_IF_AT_LEAST, if_true: 0, if_false: 1, value: first.from },
-            plain(JUMP, far),
-        ],
+        Ok(near) => vec![branch(JUMP_IF_AT_LEAST, near, 0, first.from)],
+        Err(_) => vec![branch(JUMP_IF_AT_LEAST, 0, 1, first.from), plain(JUMP, far)],
     };
     code.extend(below);
     code.extend(above);
     code
 }
 
-fn answer(admits: Option<&Admits>) -> Vec<Instruction> {
+fn answer(admits: Option<&Admits<'_>>) -> Vec<Instruction> {
     match admits {
         None => vec![plain(RETURN, KILL)],
         Some(Admits::All) => vec![plain(RETURN, ALLOW)],
@@ -132,8 +130,7 @@ fn conjunction(conditions: &[Argument]) -> Vec<Instruction> {
         let behind = u8::try_from((checks.len() - at - 1) * 3 + 1).unwrap_or(u8::MAX);
         code.push(plain(LOAD, *place));
         code.push(plain(AND, *mask));
-        let code_of = JUMP_IF_EQUAL;
-        code.push(Instruction { code: code_of, if_true: 0, if_false: behind, value: *value });
+        code.push(branch(JUMP_IF_EQUAL, 0, behind, *value));
     }
     code.push(plain(RETURN, ALLOW));
     code
