@@ -4,6 +4,7 @@
 
 use crate::cgroup;
 use crate::error::CageError;
+use crate::filter::Filters;
 use crate::origin::Origin;
 use crate::pool::{Pool, Stages};
 use crate::rings::Rings;
@@ -75,6 +76,7 @@ pub(crate) struct Cages {
     pool: Pool<Slots>,
     stock: Vec<(Kind, usize)>,
     waiting: VecDeque<Waiting>,
+    filters: Filters,
     origin: Origin,
     disk: Option<String>,
     /// Disk users of the agents that called last.
@@ -90,6 +92,7 @@ impl Cages {
             pool: Pool::new(SLOTS_MAX, BUILDING_MAX),
             stock: STOCK.map(|(class, count)| (Kind { class, rings: Rings::ALL }, count)).into(),
             waiting: VecDeque::new(),
+            filters: Filters::compile()?,
             origin: Origin::open()?,
             disk: cgroup::data_disk()?,
             agents: VecDeque::new(),
@@ -291,7 +294,8 @@ impl Cages {
     /// wait meanwhile.
     pub(crate) fn build(&mut self, now_ms: u64) {
         if let Some((number, kind)) = self.next_to_build(now_ms) {
-            match Building::begin(number, &kind, self.disk.as_deref(), &self.origin) {
+            let disk = self.disk.as_deref();
+            match Building::begin(number, &kind, disk, &self.filters, &self.origin) {
                 Ok(building) => self.pool.begun(number, kind, building),
                 Err(error) => self.not_built(&kind, &error, now_ms),
             }

@@ -101,12 +101,13 @@ impl Cgroup {
 
     /// What its processes used.
     pub(crate) fn usage(&self) -> Usage {
+        let processor = text(self.processor.as_ref());
         Usage {
-            memory_peak_bytes: number(self.peak.as_ref(), ""),
-            cpu_us: number(self.processor.as_ref(), "usage_usec "),
-            throttled_us: number(self.processor.as_ref(), "throttled_usec "),
-            memory_stall_us: number(self.pressure.as_ref(), "some "),
-            ran_out_of_memory: number(self.events.as_ref(), "oom_kill ") > 0,
+            memory_peak_bytes: number(&text(self.peak.as_ref()), ""),
+            cpu_us: number(&processor, "usage_usec "),
+            throttled_us: number(&processor, "throttled_usec "),
+            memory_stall_us: number(&text(self.pressure.as_ref()), "some "),
+            ran_out_of_memory: number(&text(self.events.as_ref()), "oom_kill ") > 0,
         }
     }
 
@@ -131,11 +132,16 @@ impl Files for Limits {
     }
 }
 
-fn number(file: Option<&File>, name: &str) -> u64 {
+/// What a file says now; nothing of one that could not be opened or read.
+fn text(file: Option<&File>) -> String {
     let mut bytes = [0; FILE_BYTES_MAX];
     let count = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
-    let text = bytes.get(..count).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    let line = text.unwrap_or_default().lines().find_map(|line| line.strip_prefix(name));
+    String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()).into_owned()
+}
+
+/// The number of the line of this name.
+fn number(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     // of a line of several fields (memory.pressure) the last one is the total
     let number = line.and_then(|line| line.rsplit(['=', ' ']).next());
     number.and_then(|number| number.trim().parse().ok()).unwrap_or(0)

@@ -51,7 +51,7 @@ pub(crate) fn cut(capability: &str, effects: &[Effect]) -> Cut {
     grants.dedup();
     let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete);
     let writable = view == View::WithTrash || effects.iter().any(changes);
-    let tries = (capability == "cage.try@1").then(|| tried(effects)).flatten();
+    let tries = (capability == rings::CAPABILITY).then(|| tried(effects)).flatten();
     let memory_bytes_max = tries.map_or(u64::MAX, |_| TRIED_MEMORY_BYTES_MAX);
     Cut { view, writable, program, grants, memory_bytes_max, tries }
 }

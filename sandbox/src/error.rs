@@ -2,6 +2,7 @@
 
 use channel::ChannelError;
 use linux::KernelError;
+use linux::seccomp::FilterError;
 
 /// Why there is no cage.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,8 @@ pub(crate) enum CageError {
     Socket(#[from] ChannelError),
     #[error("{0} `{1}`: {2}")]
     File(&'static str, String, std::io::Error),
+    #[error("filter of system calls: {0}")]
+    Filter(#[from] FilterError),
     #[error("confine: {0}")]
     Confine(String),
     #[error("the cage lacks a namespace of its own: it has {0}")]

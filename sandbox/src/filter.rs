@@ -2,8 +2,13 @@
 //! else kills it. The cage test takes each entry away and sees a call end by it, so that none is here
 //! that nobody needs.
 
+use crate::slot::Kind;
 use capabilities::Class;
-use linux::seccomp::{Admits, Argument, Filter, FilterError};
+use linux::seccomp::{Argument, Filter, FilterError};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+type Admits = linux::seccomp::Admits<'static>;
 
 /// One system call: its name, what of it is admitted, why.
 type Entry = (&'static str, Admits, &'static str);
@@ -149,8 +154,31 @@ pub(crate) fn entries(class: Class) -> impl Iterator<Item = &'static Entry> {
     EVERY.iter().chain(more.into_iter().flatten())
 }
 
+const CLASSES: [Class; 4] = [Class::Pure, Class::Files, Class::Program, Class::Network];
+
+/// The filters of all classes, compiled once: a cage's child installs one and compiles none.
+#[derive(Debug)]
+pub(crate) struct Filters(BTreeMap<Class, Filter>);
+
+impl Filters {
+    /// Compiles them.
+    pub(crate) fn compile() -> Result<Self, FilterError> {
+        let compiled = CLASSES.map(|class| Ok((class, of_class(class, None)?)));
+        Ok(Self(compiled.into_iter().collect::<Result<_, FilterError>>()?))
+    }
+
+    /// That of a kind of cage; compiled for it where it lacks an entry.
+    pub(crate) fn of(&self, kind: &Kind) -> Result<Cow<'_, Filter>, FilterError> {
+        let lacking = kind.rings.lacking();
+        match self.0.get(&kind.class).filter(|_| lacking.is_none()) {
+            Some(compiled) => Ok(Cow::Borrowed(compiled)),
+            None => of_class(kind.class, lacking).map(Cow::Owned),
+        }
+    }
+}
+
 /// The filter of a class, without the entry of the number `lacking`: the cage test's.
-pub(crate) fn of_class(class: Class, lacking: Option<usize>) -> Result<Filter, FilterError> {
+fn of_class(class: Class, lacking: Option<usize>) -> Result<Filter, FilterError> {
     let all = entries(class).enumerate();
     let kept = all.filter(|(number, _)| Some(*number) != lacking);
     let list: Vec<(&str, Admits)> = kept.map(|(_, (name, admits, _))| (*name, *admits)).collect();
@@ -161,8 +189,6 @@ pub(crate) fn of_class(class: Class, lacking: Option<usize>) -> Result<Filter, F
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-
-    const CLASSES: [Class; 4] = [Class::Pure, Class::Files, Class::Program, Class::Network];
 
     #[test]
     fn filters_compile_say_why_and_name_nothing_twice() {

@@ -3,13 +3,13 @@
 
 use crate::cut::PROGRAM;
 use crate::error::CageError;
-use crate::filter;
 use crate::rings::Ring;
 use crate::slot::Kind;
 use capabilities::Class;
 use channel::Channel;
 use contract::perform::FILE_BYTES_MAX;
 use linux::confine::{self, Reach, Rights};
+use linux::seccomp::Filter;
 use linux::{KernelError, process};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::Resource;
@@ -29,6 +29,7 @@ pub(crate) fn become_worker(
     socket: OwnedFd,
     worker: OwnedFd,
     kind: &Kind,
+    filter: &Filter,
     user: u32,
 ) -> Result<Infallible, CageError> {
     let channel = Channel::new(socket);
@@ -58,8 +59,6 @@ pub(crate) fn become_worker(
     } else {
         confine::clear_capabilities()?;
     }
-    let filter = filter::of_class(kind.class, kind.rings.lacking());
-    let filter = filter.map_err(|error| CageError::Confine(error.to_string()))?;
     // 0 is /dev/null; 1 and 2 must not stay the box's log
     let null = || rustix::io::dup(rustix::stdio::stdin());
     for number in [1, 2] {
@@ -72,7 +71,7 @@ pub(crate) fn become_worker(
     // only now: those of the cages beside this one counted as long as they were open here
     confine::limit(Resource::Nofile, OPEN_FILES_MAX)?;
     if kind.rings.have(Ring::Seccomp) {
-        filter.install().map_err(|error| CageError::Confine(error.to_string()))?;
+        filter.install()?;
     }
     Ok(process::execute_open(4, c"worker")?)
 }

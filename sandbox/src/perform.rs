@@ -8,6 +8,7 @@ mod system;
 
 use capabilities::Accepted;
 use contract::perform::Work;
+use contract::rings;
 use serde_json::{Value as Json, json};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -43,7 +44,7 @@ fn read(input: File) -> Performed {
 
 fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
     match capability {
-        "cage.try@1" => cage::attempt(input),
+        rings::CAPABILITY => cage::attempt(input),
         "filesystem.append@1" => filesystem::append(input),
         "filesystem.copy@1" => filesystem::copy(input),
         "filesystem.delete@1" => filesystem::delete(input, work.call),

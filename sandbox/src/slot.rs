@@ -5,7 +5,7 @@
 use crate::cgroup::Cgroup;
 use crate::cut::{self, Cut, View, cut};
 use crate::error::CageError;
-use crate::filter;
+use crate::filter::{self, Filters};
 use crate::inside;
 use crate::origin::Origin;
 use crate::rings::{Ring, Rings};
@@ -18,6 +18,7 @@ use linux::cage::{self, Child, Namespace};
 use linux::clock::boot_us;
 use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
 use linux::process::Ended;
+use linux::seccomp::Filter;
 use rustix::net::SocketFlags;
 use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::LinkNameSpaceType;
@@ -127,11 +128,13 @@ impl Building {
         number: u32,
         kind: &Kind,
         disk: Option<&str>,
+        filters: &Filters,
         origin: &Origin,
     ) -> Result<Self, CageError> {
         let begun_us = boot_us();
+        let filter = filters.of(kind)?;
         let cgroup = Cgroup::make(number, &kind.rings, disk)?;
-        let (child, socket) = match spawn(number, &cgroup, kind) {
+        let (child, socket) = match spawn(number, &cgroup, kind, &filter) {
             Ok(begun) => begun,
             Err(error) => {
                 cgroup.remove(); // nobody is in it
@@ -202,7 +205,7 @@ impl Parked {
     ) -> Result<Bound, Box<Failed>> {
         let cut = cut(&spec.capability, &spec.effects);
         let [_, answer] = fds;
-        let tries = cut.tries.zip(answer.try_clone().ok().map(File::from));
+        let tries = cut.tries.and_then(|ends| Some((ends, File::from(answer.try_clone().ok()?))));
         match self.hand(spec, cut, fds, origin) {
             Ok(()) => Ok(Bound {
                 tries,
@@ -397,13 +400,18 @@ const fn outside_uid(number: u32) -> u32 {
 }
 
 /// Forks the first process of a cage into its cgroup and its namespaces; it waits for its maps.
-fn spawn(number: u32, cgroup: &Cgroup, kind: &Kind) -> Result<(Child, Channel), CageError> {
+fn spawn(
+    number: u32,
+    cgroup: &Cgroup,
+    kind: &Kind,
+    filter: &Filter,
+) -> Result<(Child, Channel), CageError> {
     let worker = File::open(WORKER).map_err(|e| CageError::File("open", WORKER.to_owned(), e))?;
     let group = cgroup.directory()?;
     let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
     let user =
         if kind.rings.have(Ring::Namespace("user")) { inside::UID } else { outside_uid(number) };
-    let inside = move || inside::become_worker(theirs, worker.into(), kind, user);
+    let inside = move || inside::become_worker(theirs, worker.into(), kind, filter, user);
     let report = |error: &CageError| {
         std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
     };

@@ -7,6 +7,7 @@ mod perform;
 
 use channel::{Channel, ChannelError};
 use contract::perform::{Access, FromWorker, Grant, VERSION, Work};
+use contract::rings;
 use linux::confine::{Domain, LandlockError, Reach, Rights};
 use rustix::fs::{AtFlags, CWD, FileType, statat};
 use sha2 as _;
@@ -26,9 +27,6 @@ enum WorkerError {
     #[error(transparent)]
     Confine(#[from] LandlockError),
 }
-
-/// What is tried in place of being done; a call of it may not come back.
-const TRIES: &str = "cage.try@1";
 
 fn main() -> ExitCode {
     let Ok(socket) = linux::process::inherited(SOCKET) else { return ExitCode::FAILURE };
@@ -54,7 +52,8 @@ fn work(channel: &Channel) -> Result<&'static str, WorkerError> {
     if !keeps_everything(&work.grants) {
         domain.enter(&kept(&work.grants))?;
     }
-    if work.capability == TRIES {
+    if work.capability == rings::CAPABILITY {
+        // a call of it may not come back
         channel.send(&(VERSION, FromWorker::Trying), &[])?;
     }
     Ok(perform::perform(&work, File::from(input), File::from(answer)))

@@ -1,5 +1,8 @@
 //! The five rings of a cage, and how each is tried.
 
+/// The capability that tries one.
+pub const CAPABILITY: &str = "cage.try@1";
+
 /// One ring.
 #[derive(Debug, Clone, Copy)]
 pub struct Ring {

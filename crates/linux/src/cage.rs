@@ -120,8 +120,8 @@ pub fn map_ids(pid: Pid, inside: u32, outside: u32) -> Result<(), KernelError> {
 }
 
 /// A detached copy of the mount at `directory` in which owner `from` on the disk is `to`, and which
-/// allows neither set-user-id programs nor devices, nor executing anything unless `executable`, nor writing
-/// unless `writable`.
+/// allows neither set-user-id programs nor devices, nor executing anything unless `executable`, nor
+/// writing unless `writable`.
 ///
 /// `users` is a user namespace whose map is `from to 1` (made by [`id_map_namespace`]).
 ///
@@ -136,9 +136,9 @@ pub fn idmapped(
     let failed = |errno| KernelError::new("open_tree", directory, errno);
     let tree = clone_of(directory).map_err(failed)?;
     let read_only = if writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    let no_programs = if executable { 0 } else { libc::MOUNT_ATTR_NOEXEC };
-    let cleared = libc::MOUNT_ATTR_NOEXEC & !no_programs;
-    let set = read_only | SAFE | libc::MOUNT_ATTR_IDMAP | no_programs;
+    let no_programs = libc::MOUNT_ATTR_NOEXEC;
+    let (set, cleared) = if executable { (0, no_programs) } else { (no_programs, 0) };
+    let set = set | read_only | SAFE | libc::MOUNT_ATTR_IDMAP;
     set_attributes(tree.as_fd(), set, cleared, users.as_raw_fd(), directory)?;
     Ok(tree)
 }
@@ -178,8 +178,9 @@ fn set_attributes(
     let userns_fd = u64::from(users.cast_unsigned());
     let mut attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd };
     let size = size_of::<libc::mount_attr>();
-    // SAFETY: 1. `tree` is open, and so is `users` where an id map is set. 2. The path is an empty C string, used with
-    // AT_EMPTY_PATH. 3. `attributes` is the kernel's structure of `size` bytes and outlives the call.
+    // SAFETY: 1. `tree` is open, and so is `users` where an id map is set. 2. The path is an empty C
+    // string, used with AT_EMPTY_PATH. 3. `attributes` is the kernel's structure of `size` bytes and
+    // outlives the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

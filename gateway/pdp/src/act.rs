@@ -11,6 +11,7 @@ use contract::door::Status;
 use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
 use contract::limits::AGENT_NAME_BYTES_MAX;
 use contract::perform::{AgentPlace, CallId, Limits, Spec};
+use contract::rings;
 use contract::statement::{Act, PERFORMED, STATEMENT_BYTES_MAX, Statement};
 use ledger::Kind;
 use ledger::writer::Draft;
@@ -162,7 +163,7 @@ impl Pdp {
                 let input = sealed(json!({ "ring": ring }).to_string().as_bytes())?;
                 let place = (PRINCIPAL, contract::uids::AGENTS);
                 let facts = vec![("ring", ring)];
-                self.caged(stated, ("cage-try", facts), place, "cage.try", [input, answer])
+                self.caged(stated, ("cage-try", facts), place, rings::CAPABILITY, [input, answer])
             }
             Act::FileGet { agent, path } => {
                 let input = json!({ "path": path }).to_string();

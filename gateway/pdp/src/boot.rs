@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::{Pdp, Then};
 use contract::console::{FromInit, VERSION};
 use contract::perform::CallId;
-use contract::rings::RINGS;
+use contract::rings::{self, RINGS};
 use ledger::Kind;
 use ledger::writer::Draft;
 use policy::{Answer, Call, Facts};
@@ -36,7 +36,7 @@ impl Pdp {
                 }
                 FromInit::Boot => {
                     let tries = RINGS.iter().map(|ring| {
-                        (ring.name, "cage.try", json!({ "ring": ring.name }).to_string())
+                        (ring.name, rings::CAPABILITY, json!({ "ring": ring.name }).to_string())
                     });
                     let call = ("call", "system.time", "{}".to_owned());
                     self.boot.calls = tries.chain([call]).collect();

@@ -2,11 +2,13 @@
 //! order, at the start from the ledger's history and then as each becomes durable, so that a pdp that
 //! starts again knows what the one before knew.
 
+use crate::boot::PRINCIPAL;
 use crate::limits::Counters;
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::{Effect, Field, Value};
 use contract::perform::CallId;
+use contract::rings;
 use ledger::{Digest, Envelope, Kind, Record};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -168,12 +170,16 @@ impl State {
         Ok(())
     }
 
-    /// What a ring that was tried came to; whatever this boot has not tried yet is not known.
+    /// What a ring came to that the boot or an operator tried; whatever this boot has not tried yet is
+    /// not known. What agents try is theirs to know: one that is refused has no outcome to wait for.
     fn try_of_ring(&mut self, envelope: &Envelope) {
         let fact = |name: &str| envelope.facts.get(name).map(String::as_str).unwrap_or_default();
         let Some(call) = envelope.call else { return };
         match envelope.kind {
-            Kind::Decision | Kind::Act if fact("capability") == "cage.try@1" => {
+            Kind::Decision | Kind::Act
+                if fact("capability") == rings::CAPABILITY
+                    && (envelope.kind == Kind::Act || fact("agent") == PRINCIPAL) =>
+            {
                 let subject = envelope.effects.iter().find_map(|e| e.get(Field::Subject));
                 if let Some(Value::Text(ring)) = subject {
                     self.tries.insert(call, ring.clone());
