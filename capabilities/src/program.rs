@@ -283,11 +283,19 @@ mod tests {
                 let mut again = vec![parsed.program.to_owned()];
                 again.extend(parsed.arguments.clone());
                 prop_assert_eq!(&Command::parse(&json!(again), PROGRAMS).unwrap(), &parsed);
-                let end = parsed.arguments.iter().position(|word| word == "--").unwrap();
                 for path in parsed.reads.iter().chain(&parsed.writes) {
                     prop_assert!(parsed.arguments.iter().any(|word| word == path.as_str()));
                 }
-                prop_assert!(end < parsed.arguments.len());
+                // up to the `--` each word is an option in its first spelling, or what one takes
+                let mut words = parsed.arguments.iter();
+                while let Some(word) = words.next().filter(|word| *word != "--") {
+                    let options = PROGRAMS[program].options.iter();
+                    let flag = options.into_iter().find(|flag| flag.names[0] == word);
+                    prop_assert!(flag.is_some(), "{word}");
+                    if flag.is_some_and(|flag| flag.takes.is_some()) {
+                        words.next();
+                    }
+                }
             }
         }
     }

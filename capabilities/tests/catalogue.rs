@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+use capabilities::programs::PROGRAMS;
 use capabilities::{CATALOGUE, InputError, Shape, document, find};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -52,6 +53,24 @@ fn every_declaration_is_sound() {
     sorted.sort();
     sorted.dedup();
     assert_eq!(names, sorted, "the catalogue is sorted, and nothing is there twice");
+}
+
+#[test]
+fn the_capability_that_tries_a_ring_is_the_one_that_the_box_calls() {
+    assert!(find(contract::rings::CAPABILITY).is_some_and(|it| it.name == "cage.try"));
+}
+
+/// Every program that is declared is in the toolbox that is built, and no other.
+#[test]
+fn the_toolbox_holds_the_declared_programs() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../image/toolbox.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().skip_while(|line| *line != "[programs]").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let built: Vec<&str> =
+        lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    let declared: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+    assert_eq!(built, declared);
 }
 
 #[test]

@@ -9,6 +9,9 @@ use contract::rings::RINGS;
 use contract::statement::Act;
 use serde_json::json;
 
+/// Status of a call that was performed and failed (RFC 9110, section 15.5.21).
+const FAILED: u16 = 422;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cages {
     /// Tries each of the five rings in a cage of its own: what was attempted, what stopped it. Exit code
@@ -20,12 +23,14 @@ pub(crate) fn run(desk: &Desk, command: &Cages, as_json: bool) -> Result<Ended> 
     let Cages::Diagnose = command;
     let mut all_hold = true;
     for ring in RINGS {
-        let tried = desk.act(Act::CageTry { ring: ring.name.to_owned() });
-        let (holds, why) = match &tried {
+        let tried = desk.send(Act::CageTry { ring: ring.name.to_owned() }, None)?;
+        let (holds, why) = match tried.json() {
             Ok(_) => (true, ring.stopped_by.to_owned()),
-            Err(error) => {
+            Err(error) if tried.status == FAILED => {
                 (false, format!("{error:#}").lines().next().unwrap_or_default().to_owned())
             }
+            // it was not tried, which says nothing of the ring
+            Err(error) => return Err(error),
         };
         all_hold &= holds;
         if as_json {
