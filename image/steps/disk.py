@@ -98,11 +98,11 @@ def partitions(box, tree, target):
         copy(file, target / file.name)
     halves = [uuid.UUID(box.root[:32]), uuid.UUID(box.root[32:])]
     slot = [("41-toolbox-a.conf", box.data, halves[0]), ("40-toolbox-a-verity.conf", box.hashes, halves[1])]
-    for name, content, half in slot:
+    for described, content, half in slot:
         copy(content, tree / f"usr/lib/systemd/toolbox/{content.name}")
-        file = target / name
+        file = target / described
         lines = [line for line in file.read_text().splitlines() if not line.startswith("Label=")]
-        lines += [f"Label={name[3:-5]}", f"UUID={half}", f"CopyBlocks=/usr/lib/systemd/toolbox/{content.name}"]
+        lines += [f"Label={described[3:-5]}", f"UUID={half}", f"CopyBlocks=/usr/lib/systemd/toolbox/{content.name}"]
         file.write_text("\n".join(lines) + "\n")
 
 

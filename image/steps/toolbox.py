@@ -105,11 +105,10 @@ def lay_out(arch, folder):
         for place, source in files.items():
             target = tree / program / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            # modes are those of a tree that nobody writes, whatever the umask here
-            source.chmod(0o755)
             os.link(source, target)
         manifest[program] = {"package": package, "files": sorted(files)}
     (tree / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    # modes are those of a tree that nobody writes, whatever the umask here
     for path in [tree, *tree.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path.name != "manifest.json" else 0o644)
 

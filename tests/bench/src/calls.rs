@@ -197,6 +197,8 @@ fn cages(places: &Places, client: &Client) -> Result<Vec<Row>> {
 fn program(places: &Places, client: &Client) -> Result<Row> {
     const PAUSE: Duration = Duration::from_millis(8);
     const RUNS: usize = 50;
+    const LOADER: &str =
+        if cfg!(target_arch = "x86_64") { "ld-linux-x86-64.so.2" } else { "ld-linux-aarch64.so.1" };
     let mut alone = Vec::new();
     for _ in 0..ROUNDS {
         for _ in 0..RUNS {
@@ -207,8 +209,7 @@ fn program(places: &Places, client: &Client) -> Result<Row> {
         let folder = places.toolbox.join("wc");
         alone.extend(time(RUNS, || {
             let libraries = folder.join(format!("lib/{}-linux-gnu", std::env::consts::ARCH));
-            let loader = libraries.join("ld-linux-x86-64.so.2");
-            let status = Command::new(loader)
+            let status = Command::new(libraries.join(LOADER))
                 .arg("--library-path")
                 .arg(&libraries)
                 .arg(folder.join("bin/wc"))
