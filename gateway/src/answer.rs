@@ -8,11 +8,18 @@ use contract::digits::hex;
 use contract::door::{FromDoor, Status};
 use serde_json::{Value as Json, json};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 /// Longest answer of a performer.
 pub(crate) const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// How long an answer stays in its pipe though its call has not ended: most end sooner, and a door that
+/// is woken for each piece takes the processor from the performer that writes it.
+const LEFT_IN_PIPE: Duration = Duration::from_millis(2);
+/// What an answer is read into at first.
+const READ_BYTES: usize = 16 << 10;
 
 /// An answer: a status and one JSON object, or a file.
 #[derive(Debug)]
@@ -108,7 +115,7 @@ impl IntoResponse for Answer {
 }
 
 /// Asks pdp for something that a performer may answer: `message` goes out with `fds` and the writing
-/// end of a pipe, whose other end is read meanwhile and counts only once the outcome is recorded.
+/// end of a pipe, whose other end is read meanwhile if it takes longer, and counts only once the outcome is recorded.
 pub(crate) async fn performed(
     pdp: &Pdp,
     message: impl FnOnce(u64) -> FromDoor,
@@ -116,14 +123,17 @@ pub(crate) async fn performed(
 ) -> Result<(Answered, Vec<u8>), NoAnswer> {
     let flags = rustix::pipe::PipeFlags::CLOEXEC;
     let (read, write) = rustix::pipe::pipe_with(flags).map_err(|_errno| NoAnswer::Busy)?;
-    let reader = pipe::Receiver::from_owned_fd(read).map_err(|_error| NoAnswer::Busy)?;
+    let (ended, ends) = tokio::sync::oneshot::channel();
     let body = tokio::spawn(async move {
-        let mut bytes = Vec::new();
+        tokio::time::timeout(LEFT_IN_PIPE, ends).await.ok();
+        let mut bytes = Vec::with_capacity(READ_BYTES);
+        let Ok(reader) = pipe::Receiver::from_owned_fd(read) else { return bytes };
         // what a performer could not write whole is no JSON and is said to be none
         reader.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await.ok();
         bytes
     });
     let answered = pdp.ask(message, fds(write)).await;
+    ended.send(()).ok();
     match answered {
         Ok(answered @ Answered::Ended { .. }) => Ok((answered, body.await.unwrap_or_default())),
         other => {

@@ -1,14 +1,16 @@
 //! The forker's cages: a stock of parked slots, the calls that wait for one, and what came of each.
-//! Calls are bound as soon as a slot of their kind is parked; where there is none they wait for one
-//! that is built for them, the agent with the fewest calls under way first.
+//! A slot is prepared for a call while its decision is made durable, if one of its kind is parked;
+//! where there is none the call waits for one that is built for it, the agent with the fewest calls
+//! under way first.
 
+use crate::cage::Kind;
 use crate::cgroup;
 use crate::error::CageError;
 use crate::filter::Filters;
 use crate::origin::Origin;
-use crate::pool::{Pool, Stages};
+use crate::pool::{Ending, Pool, Stages};
 use crate::rings::Rings;
-use crate::slot::{Bound, Building, Dying, Kind, Parked};
+use crate::slot::{Bound, Building, Dying, Parked, Prepared};
 use capabilities::Class;
 use contract::perform::{CallId, Outcome, Refusal, Spec};
 use linux::clock::boot_us;
@@ -26,6 +28,14 @@ const STOCK: [(Class, usize); 3] = [(Class::Pure, 2), (Class::Files, 8), (Class:
 /// Most calls that wait for a slot, and how long one waits.
 const WAITING_MAX: usize = 64;
 const WAIT_MS_MAX: u64 = 5_000;
+/// Most slots that are prepared for calls without a ticket, and of one agent's.
+const PREPARED_MAX: usize = 8;
+const PREPARED_OF_AGENT_MAX: usize = 2;
+/// How often a prepared worker asks for its ticket before it sleeps, where it is the only one: some
+/// 300 us natively, the time of a flush.
+const POLLS: u32 = 1_000;
+/// How long the forker asks for the end of a call before it sleeps, where it is the only one.
+const POLL_US: u64 = 300;
 /// How long the stock is left alone after a cage could not be built.
 const PAUSE_MS: u64 = 1_000;
 /// How long a new call has the forker for itself: most end sooner, and building a cage takes as long.
@@ -52,6 +62,7 @@ impl Stages for Slots {
     type Kind = Kind;
     type Building = Building;
     type Parked = Parked;
+    type Prepared = Prepared;
     type Bound = Bound;
     type Dying = Dying;
 }
@@ -101,18 +112,53 @@ impl Cages {
         })
     }
 
-    /// Takes a released call: it is bound at once, or waits.
+    /// Takes a spec that waits for its ticket: a parked slot is prepared for it, if there is one and no
+    /// call that may begin waits for it.
+    pub(crate) fn expect(&mut self, spec: &Spec) {
+        let Some(kind) = Kind::of(spec) else { return };
+        let prepared = || self.pool.prepared();
+        let of_agent = prepared().filter(|(_, slot)| slot.agent == spec.agent.disk_uid).count();
+        let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
+        if self.waiting.is_empty() && !many {
+            // one that fails has the ticket's time to be built anew
+            if let Some((_, Err(why))) = self.prepare(&kind, spec) {
+                self.said.push(Said::NoCage(why.to_string()));
+            }
+        }
+    }
+
+    /// Prepares a parked slot of this kind; its number, or why it could not be.
+    fn prepare(&mut self, kind: &Kind, spec: &Spec) -> Option<(u32, Result<(), CageError>)> {
+        if kind.class != Class::Pure {
+            self.note(spec.agent.disk_uid);
+        }
+        let alone = self.pool.prepared().next().is_none() && self.pool.bound().next().is_none();
+        let polls = if alone { POLLS } else { 0 };
+        let (origin, mut why) = (&mut self.origin, None);
+        let (number, _) = self.pool.prepare(kind, |parked| {
+            parked.prepare(spec, polls, origin).map_err(|failed| {
+                why = Some(failed.why);
+                failed.left
+            })
+        })?;
+        Some((number, why.map_or(Ok(()), Err)))
+    }
+
+    /// Takes a released call: it begins at once, or waits.
     pub(crate) fn take(&mut self, spec: Spec, fds: [OwnedFd; 2]) {
+        let since_us = boot_us();
+        let prepared = self.pool.prepared().find(|(_, slot)| slot.call == spec.call);
+        if let Some(number) = prepared.map(|(number, _)| number)
+            && self.bind(number, spec.call, &fds, since_us).is_ok()
+        {
+            return;
+        }
         if self.waiting.len() >= WAITING_MAX {
             return self.said.push(Said::Refused(spec.call, Refusal::Busy));
         }
         let Some(kind) = Kind::of(&spec) else {
             return self.said.push(Said::Refused(spec.call, Refusal::BadSpec));
         };
-        let since_us = boot_us();
-        if kind.class != Class::Pure {
-            self.note(spec.agent.disk_uid);
-        }
         self.waiting.push_back(Waiting { spec, fds, kind, since_us });
         self.serve();
     }
@@ -134,20 +180,29 @@ impl Cages {
     pub(crate) fn files(&self) -> Vec<BorrowedFd<'_>> {
         let building = self.pool.building().map(|(_, slot)| slot.speaks());
         let parked = self.pool.parked().map(|(_, slot)| slot.speaks());
+        let prepared = self.pool.prepared().map(|(_, slot)| slot.speaks());
         let bound = self.pool.bound().map(|(_, slot)| slot.speaks());
         let dying = self.pool.dying().filter_map(Dying::dies);
-        building.chain(parked).chain(bound).chain(dying).collect()
+        building.chain(parked).chain(prepared).chain(bound).chain(dying).collect()
     }
 
     /// When [`Cages::turn`] is due though no file is ready.
     pub(crate) fn due_ms(&self, now_ms: u64) -> u64 {
         let building = self.pool.building().map(|(_, slot)| slot.deadline_ms);
+        let prepared = self.pool.prepared().map(|(_, slot)| slot.deadline_ms());
         let bound = self.pool.bound().map(|(_, slot)| slot.deadline_ms);
         let waiting = self.waiting.iter().map(Waiting::until_ms);
         let dying = self.pool.dying().filter(|slot| slot.dies().is_none());
         let dying = dying.map(|_| now_ms + GONE_MS);
         let calm = Some(self.calm_from_ms()).filter(|calm| *calm > now_ms);
-        building.chain(bound).chain(waiting).chain(dying).chain(calm).min().unwrap_or(u64::MAX)
+        building
+            .chain(prepared)
+            .chain(bound)
+            .chain(waiting)
+            .chain(dying)
+            .chain(calm)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Takes every step that can be taken now; `ready` says of each of [`Cages::files`] whether it is.
@@ -161,6 +216,7 @@ impl Cages {
         };
         let building = of(self.pool.building().map(|(n, slot)| (n, slot.deadline_ms)).collect());
         let parked = of(self.pool.parked().map(|(n, _)| (n, u64::MAX)).collect());
+        let prepared = of(self.pool.prepared().map(|(n, slot)| (n, slot.deadline_ms())).collect());
         let bound = of(self.pool.bound().map(|(n, slot)| (n, slot.deadline_ms)).collect());
         for (number, speaks, late) in bound {
             let bound = self.pool.bound().find(|(of, _)| *of == number);
@@ -171,9 +227,13 @@ impl Cages {
         }
         for (number, ..) in parked.into_iter().filter(|(_, speaks, _)| *speaks) {
             // a parked worker has nothing to say: it is gone or broken, and the next may be as well
-            self.pool.end(number, Parked::abandon, Bound::abandon);
+            self.pool.end(number, abandon);
             self.said.push(Said::NoCage("a parked worker ended before it had a call".to_owned()));
             self.build_after_ms = now_ms + PAUSE_MS;
+        }
+        for (number, ..) in prepared.into_iter().filter(|(_, speaks, late)| *speaks || *late) {
+            // its call gets another one, if a ticket comes
+            self.pool.end(number, abandon);
         }
         for (number, speaks, late) in building {
             if speaks || late {
@@ -220,31 +280,50 @@ impl Cages {
 
     fn end(&mut self, number: u32, code: &str) {
         let said = &mut self.said;
-        self.pool.end(number, Parked::abandon, |bound| {
-            let call = bound.call;
-            let (outcome, dying) = bound.end(code);
-            said.push(Said::Ended(call, outcome));
-            dying
+        self.pool.end(number, |ending| match ending {
+            Ending::Bound(bound) => {
+                let call = bound.call;
+                let (outcome, dying) = bound.end(code);
+                said.push(Said::Ended(call, outcome));
+                dying
+            }
+            unused => abandon(unused),
         });
     }
 
-    /// Binds waiting calls to parked slots.
+    /// Lets a prepared slot begin; why it could not.
+    fn bind(
+        &mut self,
+        number: u32,
+        call: CallId,
+        fds: &[OwnedFd; 2],
+        since_us: u64,
+    ) -> Result<(), CageError> {
+        let mut why = None;
+        self.pool.bind(number, |prepared| {
+            prepared.bind(fds, since_us).map_err(|failed| {
+                why = Some(failed.why);
+                failed.left
+            })
+        });
+        if let Some(why) = why {
+            return Err(why);
+        }
+        self.said.push(Said::Started(call));
+        Ok(())
+    }
+
+    /// Gives waiting calls to parked slots.
     fn serve(&mut self) {
         while let Some(index) = self.next_call() {
             let Some(call) = self.waiting.remove(index) else { return };
             let Waiting { spec, fds, kind, since_us } = call;
-            let (origin, said) = (&mut self.origin, &mut self.said);
-            self.pool.bind(&kind, |parked| match parked.bind(&spec, &fds, since_us, origin) {
-                Ok(bound) => {
-                    said.push(Said::Started(spec.call));
-                    Ok(bound)
-                }
-                Err(failed) => {
-                    said.push(Said::NoCage(failed.why.to_string()));
-                    said.push(Said::Refused(spec.call, Refusal::NoCage));
-                    Err(failed.left)
-                }
-            });
+            let Some((number, prepared)) = self.prepare(&kind, &spec) else { return };
+            let bind = |()| self.bind(number, spec.call, &fds, since_us);
+            if let Err(why) = prepared.and_then(bind) {
+                self.said.push(Said::NoCage(why.to_string()));
+                self.said.push(Said::Refused(spec.call, Refusal::NoCage));
+            }
         }
     }
 
@@ -270,8 +349,17 @@ impl Cages {
 
     /// When no call is new any more.
     fn calm_from_ms(&self) -> u64 {
-        let calm = |(_, bound): (u32, &Bound)| bound.begun_ms() + CALM_MS;
-        self.pool.bound().map(calm).max().unwrap_or(0)
+        let prepared = self.pool.prepared().map(|(_, slot)| slot.begun_ms());
+        let begun = prepared.chain(self.pool.bound().map(|(_, slot)| slot.begun_us() / 1_000));
+        begun.max().map_or(0, |begun| begun + CALM_MS)
+    }
+
+    /// Whether a call is likely to end sooner than the forker would be woken.
+    pub(crate) fn ends_soon(&self) -> bool {
+        let mut bound = self.pool.bound();
+        let (first, second) = (bound.next(), bound.next());
+        let new = |(_, slot): (u32, &Bound)| boot_us() < slot.begun_us() + POLL_US;
+        second.is_none() && first.is_some_and(new)
     }
 
     fn next_to_build(&self, now_ms: u64) -> Option<(u32, Kind)> {
@@ -311,11 +399,20 @@ impl Cages {
     /// that wait were never begun.
     pub(crate) fn kill_calls(&mut self) {
         let under_way: Vec<u32> = self.pool.bound().map(|(number, _)| number).collect();
-        for number in under_way {
+        let prepared: Vec<u32> = self.pool.prepared().map(|(number, _)| number).collect();
+        for number in under_way.into_iter().chain(prepared) {
             self.end(number, "killed");
         }
         for call in std::mem::take(&mut self.waiting) {
             self.said.push(Said::Refused(call.spec.call, Refusal::OtherEpoch));
         }
+    }
+}
+
+fn abandon(ending: Ending<Slots>) -> Dying {
+    match ending {
+        Ending::Parked(slot) => slot.abandon(),
+        Ending::Prepared(slot) => slot.abandon(),
+        Ending::Bound(slot) => slot.abandon(),
     }
 }

@@ -5,7 +5,7 @@ use crate::error::CageError;
 use crate::rings::{Ring, Rings};
 use contract::perform::Limits;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 const CGROUPS: &str = "/sys/fs/cgroup/cages";
@@ -19,7 +19,8 @@ const FILE_BYTES_MAX: usize = 4_096;
 pub(crate) struct Cgroup {
     path: String,
     limited: bool,
-    /// Open from the start: reading them is in the way of an answer.
+    /// Opened while the child is being made: opening them is in the way of an answer.
+    killer: Option<File>,
     peak: Option<File>,
     processor: Option<File>,
     pressure: Option<File>,
@@ -42,15 +43,12 @@ impl Cgroup {
         let path = path_of(slot);
         std::fs::create_dir(&path).map_err(|e| CageError::File("make cgroup", path.clone(), e))?;
         let limited = rings.have(Ring::Cgroup);
-        let made =
-            Self { path, limited, peak: None, processor: None, pressure: None, events: None };
-        match made.limit(disk) {
-            Ok(()) => Ok(made.opened()),
-            Err(error) => {
-                made.remove();
-                Err(error)
-            }
-        }
+        let (peak, processor, pressure, events) = (None, None, None, None);
+        let made = Self { path, limited, killer: None, peak, processor, pressure, events };
+        made.limit(disk).inspect_err(|_| {
+            made.remove();
+        })?;
+        Ok(made)
     }
 
     fn limit(&self, disk: Option<&str>) -> Result<(), CageError> {
@@ -62,11 +60,13 @@ impl Cgroup {
         Limits::STANDARD.files().into_iter().try_for_each(|(file, value)| self.write(file, &value))
     }
 
-    fn opened(self) -> Self {
-        let open = |file: &str| File::open(format!("{}/{file}", self.path)).ok();
-        let (peak, processor, pressure, events) =
-            (open("memory.peak"), open("cpu.stat"), open("memory.pressure"), open("memory.events"));
-        Self { peak, processor, pressure, events, ..self }
+    /// Opens what will be asked for at the end of a call.
+    pub(crate) fn open(&mut self) {
+        let path = &self.path;
+        let open = |file: &str| File::open(format!("{path}/{file}")).ok();
+        (self.peak, self.processor) = (open("memory.peak"), open("cpu.stat"));
+        (self.pressure, self.events) = (open("memory.pressure"), open("memory.events"));
+        self.killer = File::options().write(true).open(format!("{path}/cgroup.kill")).ok();
     }
 
     /// Sets those limits of a call that are not the standard ones.
@@ -96,7 +96,13 @@ impl Cgroup {
 
     /// Kills every process in it.
     pub(crate) fn kill(&self) {
-        std::fs::write(format!("{}/cgroup.kill", self.path), "1").ok();
+        match &self.killer {
+            Some(killer) => {
+                let mut killer = killer;
+                killer.write_all(b"1").ok()
+            }
+            None => std::fs::write(format!("{}/cgroup.kill", self.path), "1").ok(),
+        };
     }
 
     /// What its processes used.

@@ -2,6 +2,7 @@
 //! cage of its own, and tells audit how it ended. One thread, one loop; it decides nothing.
 #![forbid(unsafe_code)]
 
+mod cage;
 mod cages;
 mod cgroup;
 mod cut;
@@ -77,7 +78,7 @@ impl Forker {
             self.tell()?;
             self.cages.reap();
             if of(1) {
-                self.performer.hear_pdp();
+                self.hear_pdp();
             }
             if of(2) {
                 self.hear_audit()?;
@@ -97,7 +98,11 @@ impl Forker {
         let mut watched = vec![Some(self.service.as_fd()), pdp, audit];
         watched.extend(self.cages.files().into_iter().map(Some));
         let due = self.cages.due_ms(now).min(self.alive_due_ms);
-        wait(&watched, &[], if build { 0 } else { due.saturating_sub(now) })
+        let soon = self.cages.ends_soon();
+        if soon {
+            rustix::thread::sched_yield();
+        }
+        wait(&watched, &[], if build || soon { 0 } else { due.saturating_sub(now) })
     }
 
     /// True when init wants this service to stop.
@@ -113,6 +118,18 @@ impl Forker {
             Wish::NewEdge(_) => {}
         }
         Ok(false)
+    }
+
+    /// A spec: its cage is prepared while its decision becomes durable.
+    fn hear_pdp(&mut self) {
+        let Some(waiting) = self.performer.hear_pdp().and_then(|c| self.performer.waiting(c))
+        else {
+            return;
+        };
+        let spec = &waiting.spec;
+        if is_sound(spec) && spec.capability != home::CAPABILITY {
+            self.cages.expect(spec);
+        }
     }
 
     fn hear_audit(&mut self) -> Result<(), ChannelError> {

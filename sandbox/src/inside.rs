@@ -1,10 +1,10 @@
 //! The child's side of a cage that is being built: a root of its own, then every right given up, then
 //! the worker. It runs as a copy of the forker until execve(2), and is cold of any agent throughout.
 
+use crate::cage::Kind;
 use crate::cut::PROGRAM;
 use crate::error::CageError;
 use crate::rings::Ring;
-use crate::slot::Kind;
 use capabilities::Class;
 use channel::Channel;
 use contract::perform::FILE_BYTES_MAX;

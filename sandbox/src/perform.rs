@@ -11,7 +11,7 @@ use contract::perform::Work;
 use contract::rings;
 use serde_json::{Value as Json, json};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 /// Longest input: the longest content, escaped, and the rest of its object.
 const INPUT_BYTES_MAX: u64 = 100 << 20;
@@ -19,8 +19,13 @@ const INPUT_BYTES_MAX: u64 = 100 << 20;
 /// What a handler returns: the answer, or the code of a failure.
 type Performed = Result<Json, &'static str>;
 
-/// Performs one call; returns the code that it ends with.
-pub(crate) fn perform(work: &Work, input: File, mut answer: File) -> &'static str {
+/// Performs one call, whose answer is put together in `bytes`; returns the code that it ends with.
+pub(crate) fn perform(
+    work: &Work,
+    input: &File,
+    mut answer: File,
+    bytes: &mut Vec<u8>,
+) -> &'static str {
     let performed = read(input).and_then(|input| {
         let declaration = capabilities::find(&work.capability).ok_or("unknown_capability")?;
         let accepted = declaration.accept(&input).map_err(|_refused| "bad_input")?;
@@ -30,13 +35,14 @@ pub(crate) fn perform(work: &Work, input: File, mut answer: File) -> &'static st
         Ok(body) => ("ok", body),
         Err(code) => (code, json!({ "error": code })),
     };
-    match answer.write_all(body.to_string().as_bytes()) {
+    let written = serde_json::to_writer(&mut *bytes, &body).map_err(io::Error::from);
+    match written.and_then(|()| answer.write_all(bytes)) {
         Ok(()) => code,
         Err(_reader_gone) => "unread",
     }
 }
 
-fn read(input: File) -> Performed {
+fn read(input: &File) -> Performed {
     let mut bytes = Vec::new();
     input.take(INPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(|_error| "bad_input")?;
     serde_json::from_slice(&bytes).map_err(|_error| "bad_input")

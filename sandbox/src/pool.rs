@@ -1,15 +1,16 @@
 //! The slots: which number is in which stage of its life, and which is to be built next. Pure: what a
 //! stage is made of is the forker's business (`crate::slot`), which hands the steps in as functions. A
-//! number is used again only after its slot is gone, and a slot is bound at most once, since the step
-//! consumes it.
+//! number is used again only after its slot is gone, and a slot is prepared and bound at most once, since
+//! the step consumes it.
 
 use std::collections::BTreeMap;
 
-/// The types of the four stages, and what tells one slot from another.
+/// The types of the five stages, and what tells one slot from another.
 pub(crate) trait Stages {
     type Kind: PartialEq + Clone;
     type Building;
     type Parked;
+    type Prepared;
     type Bound;
     type Dying;
 }
@@ -18,8 +19,16 @@ pub(crate) trait Stages {
 enum Life<S: Stages> {
     Building(S::Building),
     Parked(S::Parked),
+    Prepared(S::Prepared),
     Bound(S::Bound),
     Dying(S::Dying),
+}
+
+/// A slot that ends.
+pub(crate) enum Ending<S: Stages> {
+    Parked(S::Parked),
+    Prepared(S::Prepared),
+    Bound(S::Bound),
 }
 
 /// Every slot that is there.
@@ -93,34 +102,50 @@ impl<S: Stages> Pool<S> {
         }
     }
 
-    /// Binds the first parked slot of this kind; whether that went well, `None` if there is none.
-    pub(crate) fn bind(
+    /// Prepares the first parked slot of this kind for a call: its number and whether that went well,
+    /// `None` if none is parked.
+    pub(crate) fn prepare(
         &mut self,
         kind: &S::Kind,
-        step: impl FnOnce(S::Parked) -> Result<S::Bound, S::Dying>,
-    ) -> Option<bool> {
+        step: impl FnOnce(S::Parked) -> Result<S::Prepared, S::Dying>,
+    ) -> Option<(u32, bool)> {
         let fits = |(of, life): &(S::Kind, Life<S>)| of == kind && matches!(life, Life::Parked(_));
         let number = self.slots.iter().find(|(_, slot)| fits(slot)).map(|(number, _)| *number)?;
         let (kind, life) = self.slots.remove(&number)?;
         let Life::Parked(parked) = life else { return None };
-        let bound = step(parked);
-        let well = bound.is_ok();
-        let life = bound.map_or_else(Life::Dying, Life::Bound);
+        let prepared = step(parked);
+        let well = prepared.is_ok();
+        let life = prepared.map_or_else(Life::Dying, Life::Prepared);
         self.slots.insert(number, (kind, life));
-        Some(well)
+        Some((number, well))
     }
 
-    /// Takes a step from parked or bound to dying; nothing for a slot of another stage.
-    pub(crate) fn end(
+    /// Lets a prepared slot begin its call; whether that went well, and nothing for a slot of another
+    /// stage.
+    pub(crate) fn bind(
         &mut self,
         number: u32,
-        unused: impl FnOnce(S::Parked) -> S::Dying,
-        used: impl FnOnce(S::Bound) -> S::Dying,
-    ) {
+        step: impl FnOnce(S::Prepared) -> Result<S::Bound, S::Dying>,
+    ) -> Option<bool> {
+        let (kind, life) = self.slots.remove(&number)?;
+        let (life, well) = match life {
+            Life::Prepared(prepared) => match step(prepared) {
+                Ok(bound) => (Life::Bound(bound), Some(true)),
+                Err(dying) => (Life::Dying(dying), Some(false)),
+            },
+            other => (other, None),
+        };
+        self.slots.insert(number, (kind, life));
+        well
+    }
+
+    /// Takes a step from parked, prepared or bound to dying; nothing for a slot of another stage.
+    pub(crate) fn end(&mut self, number: u32, step: impl FnOnce(Ending<S>) -> S::Dying) {
         let Some((kind, life)) = self.slots.remove(&number) else { return };
         let life = match life {
-            Life::Parked(parked) => Life::Dying(unused(parked)),
-            Life::Bound(bound) => Life::Dying(used(bound)),
+            Life::Parked(parked) => Life::Dying(step(Ending::Parked(parked))),
+            Life::Prepared(prepared) => Life::Dying(step(Ending::Prepared(prepared))),
+            Life::Bound(bound) => Life::Dying(step(Ending::Bound(bound))),
             other => other,
         };
         self.slots.insert(number, (kind, life));
@@ -153,6 +178,13 @@ impl<S: Stages> Pool<S> {
         })
     }
 
+    pub(crate) fn prepared(&self) -> impl Iterator<Item = (u32, &S::Prepared)> {
+        self.slots.iter().filter_map(|(number, (_, life))| match life {
+            Life::Prepared(prepared) => Some((*number, prepared)),
+            _ => None,
+        })
+    }
+
     pub(crate) fn bound(&self) -> impl Iterator<Item = (u32, &S::Bound)> {
         self.slots.iter().filter_map(|(number, (_, life))| match life {
             Life::Bound(bound) => Some((*number, bound)),
@@ -181,6 +213,7 @@ mod tests {
         type Kind = bool;
         type Building = u32;
         type Parked = u32;
+        type Prepared = u32;
         type Bound = u32;
         type Dying = u32;
     }
@@ -191,8 +224,10 @@ mod tests {
         Build,
         Parks(u32),
         Fails(u32),
-        Call(bool),
-        CallFails(bool),
+        Spec(bool),
+        SpecFails(bool),
+        Ticket(u32),
+        TicketFails(u32),
         Ends(u32),
         Gone(u32),
         NotFree(u32),
@@ -202,9 +237,11 @@ mod tests {
 
     fn events() -> Vec<Event> {
         let each = |event: fn(u32) -> Event| (0..SLOTS).map(event);
-        let calls = [Event::Call(false), Event::Call(true), Event::CallFails(true)];
+        let specs = [Event::Spec(false), Event::Spec(true), Event::SpecFails(true)];
         std::iter::once(Event::Build)
-            .chain(calls)
+            .chain(specs)
+            .chain(each(Event::Ticket))
+            .chain(each(Event::TicketFails))
             .chain(each(Event::Parks))
             .chain(each(Event::Fails))
             .chain(each(Event::Ends))
@@ -217,6 +254,7 @@ mod tests {
     struct Seen {
         pool: Pool<Names>,
         begun: u32,
+        prepared: BTreeSet<u32>,
         bound: BTreeSet<u32>,
         killed: BTreeSet<u32>,
         gone: BTreeSet<u32>,
@@ -226,14 +264,14 @@ mod tests {
     impl Seen {
         fn after(history: &[Event]) -> Self {
             let (pool, none) = (Pool::new(SLOTS, 2), BTreeSet::new);
-            let mut seen =
-                Self { pool, begun: 0, bound: none(), killed: none(), gone: none(), busy: none() };
+            let (prepared, bound, killed, gone, busy) = (none(), none(), none(), none(), none());
+            let mut seen = Self { pool, begun: 0, prepared, bound, killed, gone, busy };
             history.iter().for_each(|event| seen.step(*event));
             seen
         }
 
         fn step(&mut self, event: Event) {
-            let Self { pool, begun, bound, killed, gone, busy } = self;
+            let Self { pool, begun, prepared, bound, killed, gone, busy } = self;
             let mut kill = |name: u32| {
                 assert!(killed.insert(name), "{name} is killed once");
                 name
@@ -254,25 +292,33 @@ mod tests {
                 Event::Fails(number) => {
                     pool.park(number, |name| Err(kill(name)));
                 }
-                Event::Call(kind) => {
-                    pool.bind(&kind, |name| {
+                Event::Spec(kind) => {
+                    pool.prepare(&kind, |name| {
+                        assert!(prepared.insert(name), "{name} is prepared once");
+                        Ok(name)
+                    });
+                }
+                Event::SpecFails(kind) => {
+                    pool.prepare(&kind, |name| Err(kill(name)));
+                }
+                Event::Ticket(number) => {
+                    pool.bind(number, |name| {
+                        assert!(prepared.contains(&name), "{name} was prepared");
                         assert!(bound.insert(name), "{name} is bound once");
                         Ok(name)
                     });
                 }
-                Event::CallFails(kind) => {
-                    pool.bind(&kind, |name| {
-                        assert!(bound.insert(name), "{name} is bound once");
-                        Err(kill(name))
-                    });
+                Event::TicketFails(number) => {
+                    pool.bind(number, |name| Err(kill(name)));
                 }
                 Event::Ends(number) => {
                     let ended = Cell::new(None);
-                    let end = |name| {
+                    pool.end(number, |ending| {
+                        let (Ending::Parked(name) | Ending::Prepared(name) | Ending::Bound(name)) =
+                            ending;
                         ended.set(Some(name));
                         name
-                    };
-                    pool.end(number, end, end);
+                    });
                     ended.get().map(kill);
                 }
                 Event::Gone(number) => {
@@ -295,7 +341,11 @@ mod tests {
         /// No slot is lost or there twice, whatever happened.
         fn holds(&self) {
             let name = |life: &Life<Names>| match life {
-                Life::Building(n) | Life::Parked(n) | Life::Bound(n) | Life::Dying(n) => *n,
+                Life::Building(name)
+                | Life::Parked(name)
+                | Life::Prepared(name)
+                | Life::Bound(name)
+                | Life::Dying(name) => *name,
             };
             let there: Vec<u32> = self.pool.lives().map(name).collect();
             let different: BTreeSet<u32> = there.iter().copied().collect();
@@ -337,6 +387,7 @@ mod tests {
             let stage = match life {
                 Life::Building(_) => "building",
                 Life::Parked(_) => "parked",
+                Life::Prepared(_) => "prepared",
                 Life::Bound(_) => "bound",
                 Life::Dying(_) => "dying",
             };
@@ -358,8 +409,11 @@ mod tests {
         assert_eq!(pool.next(&[true, true], &stock, |_| true), None, "two are being built");
         assert_eq!(pool.park(0, Ok), None);
         assert_eq!(pool.next(&[true, true], &stock, |_| true), Some((1, true)));
-        assert_eq!(pool.bind(&false, Ok), None, "of another kind, or not parked yet");
-        assert_eq!(pool.bind(&true, Ok), Some(true));
-        assert_eq!(pool.bind(&true, Ok), None);
+        assert_eq!(pool.prepare(&false, Ok), None, "of another kind, or not parked yet");
+        assert_eq!(pool.bind(0, Ok), None, "not prepared yet");
+        assert_eq!(pool.prepare(&true, Ok), Some((0, true)));
+        assert_eq!(pool.prepare(&true, Ok), None);
+        assert_eq!(pool.bind(0, Ok), Some(true));
+        assert_eq!(pool.bind(0, Ok), None);
     }
 }

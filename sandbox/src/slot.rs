@@ -1,83 +1,37 @@
 //! A slot: one cage, from its building to its end, used for one call at most. Each stage of its life
 //! is a type, and each step consumes the stage before, so that nothing can be done twice or out of
-//! order: [`Building`], [`Parked`], [`Bound`], [`Dying`].
+//! order: [`Building`], [`Parked`], [`Prepared`], [`Bound`], [`Dying`].
 
-use crate::cgroup::Cgroup;
+use crate::cage::{Cage, Equipment, Kind};
 use crate::cut::{self, Cut, View, cut};
 use crate::error::CageError;
-use crate::filter::{self, Filters};
+use crate::filter::Filters;
 use crate::inside;
 use crate::origin::Origin;
-use crate::rings::{Ring, Rings};
-use capabilities::{Class, Performer};
-use channel::Channel;
-use contract::perform::{CallId, FromWorker, Limits, Outcome, Spec, VERSION, Work};
+use crate::rings::Ring;
+use capabilities::Class;
+use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, VERSION, Work};
 use contract::rings::{FORBIDDEN_CALL, OUT_OF_MEMORY};
 use linux::KernelError;
-use linux::cage::{self, Child, Namespace};
+use linux::cage;
 use linux::clock::boot_us;
-use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
-use linux::process::Ended;
-use linux::seccomp::Filter;
-use rustix::net::SocketFlags;
-use rustix::process::{WaitOptions, waitpid};
-use rustix::thread::LinkNameSpaceType;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The user outside is this and the slot's number.
-const OUTSIDE_UID_BASE: u32 = 100_000;
 const AGENTS: &str = "/data/agents";
 const TOOLBOX: &str = "/toolbox";
-const WORKER: &str = "/usr/bin/worker";
 /// Longest that a cage may take to be there.
 const BUILD_MS_MAX: u64 = 10_000;
-/// Longest that a process takes to have ended once it has closed its socket.
-const ENDS_MS_MAX: u64 = 50;
-/// The table of ring five.
-const TABLE: &str = "cage";
-
-/// What a cage is built for, before it is known for whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kind {
-    /// The class of its filter.
-    pub(crate) class: Class,
-    pub(crate) rings: Rings,
-}
-
-impl Kind {
-    /// The kind that a call needs; `None` for a capability that no cage performs.
-    pub(crate) fn of(spec: &Spec) -> Option<Self> {
-        match capabilities::find(&spec.capability)?.performer {
-            Performer::Cage(class) => {
-                let rings = Rings::of(&spec.agent.name);
-                let known = |number| filter::entries(class).nth(number).is_some();
-                rings.lacking().is_none_or(known).then_some(Self { class, rings })
-            }
-            Performer::Pdp => None,
-        }
-    }
-}
-
-/// What there is of a cage in every stage.
-#[derive(Debug)]
-struct Cage {
-    number: u32,
-    child: Child,
-    socket: Channel,
-    cgroup: Cgroup,
-    kind: Kind,
-}
+/// Longest that a prepared cage waits for its call's ticket; the call itself may wait longer.
+const PREPARED_MS_MAX: u64 = 1_000;
 
 /// Its first process is making its root and giving up its rights.
 #[derive(Debug)]
 pub(crate) struct Building {
     cage: Cage,
-    mounts: Namespace,
-    /// Speaks to the packet filter of the cage's network.
-    packets: OwnedFd,
+    equipment: Equipment,
     pub(crate) deadline_ms: u64,
     begun_us: u64,
 }
@@ -86,8 +40,21 @@ pub(crate) struct Building {
 #[derive(Debug)]
 pub(crate) struct Parked {
     cage: Cage,
-    mounts: Namespace,
+    equipment: Equipment,
+    built_us: u64,
+}
+
+/// It has what one call is cut to, and does nothing of it: the call's ticket is not there.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    cage: Cage,
     packets: OwnedFd,
+    pub(crate) call: CallId,
+    pub(crate) agent: u32,
+    /// The code that it ends with where the ring that it tries holds.
+    tries: Option<&'static str>,
+    wall_ms: u64,
+    begun_ms: u64,
     built_us: u64,
 }
 
@@ -132,29 +99,8 @@ impl Building {
         origin: &Origin,
     ) -> Result<Self, CageError> {
         let begun_us = boot_us();
-        let filter = filters.of(kind)?;
-        let cgroup = Cgroup::make(number, &kind.rings, disk)?;
-        let (child, socket) = match spawn(number, &cgroup, kind, &filter) {
-            Ok(begun) => begun,
-            Err(error) => {
-                cgroup.remove(); // nobody is in it
-                return Err(error);
-            }
-        };
-        let cage = Cage { number, child, socket, cgroup, kind: kind.clone() };
-        match cage.prepare(origin) {
-            Ok((mounts, packets)) => {
-                let deadline_ms = begun_us / 1_000 + BUILD_MS_MAX;
-                Ok(Self { cage, mounts, packets, deadline_ms, begun_us })
-            }
-            Err(error) => {
-                let mut dying = cage.kill();
-                waitpid(Some(dying.cage.child.pid), WaitOptions::empty()).ok();
-                // what is left even so is taken away before the number is used again
-                dying.is_gone();
-                Err(error)
-            }
-        }
+        let (cage, equipment) = Cage::begin(number, kind, disk, filters, origin)?;
+        Ok(Self { cage, equipment, deadline_ms: begun_us / 1_000 + BUILD_MS_MAX, begun_us })
     }
 
     /// The file that becomes readable when the worker is there, or is not going to be.
@@ -164,18 +110,18 @@ impl Building {
 
     /// What it said: that the worker is there.
     pub(crate) fn parked(self) -> Result<Parked, Box<Failed>> {
-        let Self { cage, mounts, packets, begun_us, .. } = self;
+        let Self { cage, equipment, begun_us, .. } = self;
         let built_us = boot_us().saturating_sub(begun_us);
         match cage.heard() {
-            Ok(FromWorker::Parked) => Ok(Parked { cage, mounts, packets, built_us }),
-            Ok(_) => Err(cage.failed(CageError::Unexpected)),
-            Err(error) => Err(cage.failed(error)),
+            Ok(FromWorker::Parked) => Ok(Parked { cage, equipment, built_us }),
+            Ok(_) => Err(failed(cage, CageError::Unexpected)),
+            Err(error) => Err(failed(cage, error)),
         }
     }
 
     /// Gives it up: its time is over.
     pub(crate) fn too_slow(self) -> Box<Failed> {
-        self.cage.failed(CageError::TooSlow(BUILD_MS_MAX))
+        failed(self.cage, CageError::TooSlow(BUILD_MS_MAX))
     }
 }
 
@@ -187,7 +133,7 @@ impl Parked {
 
     /// The user that its files belong to, seen from outside.
     pub(crate) const fn uid(&self) -> u32 {
-        outside_uid(self.cage.number)
+        self.cage.uid()
     }
 
     /// The file that becomes readable when the worker is gone.
@@ -195,30 +141,29 @@ impl Parked {
         self.cage.socket.as_fd()
     }
 
-    /// Hands it its call: the agent's files at their place, then the work.
-    pub(crate) fn bind(
+    /// Makes it ready for a call: the agent's files at their place, then what the worker keeps. The
+    /// input is not there: who takes a worker over by it would act before the decision is durable.
+    /// `polls`: see [`Work::polls`].
+    pub(crate) fn prepare(
         self,
         spec: &Spec,
-        fds: &[OwnedFd; 2],
-        begun_us: u64,
+        polls: u32,
         origin: &mut Origin,
-    ) -> Result<Bound, Box<Failed>> {
+    ) -> Result<Prepared, Box<Failed>> {
         let cut = cut(&spec.capability, &spec.effects);
-        let [_, answer] = fds;
-        let tries = cut.tries.and_then(|ends| Some((ends, File::from(answer.try_clone().ok()?))));
-        match self.hand(spec, cut, fds, origin) {
-            Ok(()) => Ok(Bound {
-                tries,
-                trying: Cell::new(false),
+        let tries = cut.tries;
+        match self.hand(spec, cut, polls, origin) {
+            Ok(()) => Ok(Prepared {
                 cage: self.cage,
-                packets: self.packets,
+                packets: self.equipment.packets,
                 call: spec.call,
                 agent: spec.agent.disk_uid,
-                deadline_ms: begun_us / 1_000 + spec.limits.wall_ms,
-                begun_us,
+                tries,
+                wall_ms: spec.limits.wall_ms,
+                begun_ms: boot_us() / 1_000,
                 built_us: self.built_us,
             }),
-            Err(error) => Err(self.cage.failed(error)),
+            Err(error) => Err(failed(self.cage, error)),
         }
     }
 
@@ -226,7 +171,7 @@ impl Parked {
         &self,
         spec: &Spec,
         cut: Cut,
-        fds: &[OwnedFd; 2],
+        polls: u32,
         origin: &mut Origin,
     ) -> Result<(), CageError> {
         let memory_bytes = spec.limits.memory_bytes.min(cut.memory_bytes_max);
@@ -237,28 +182,72 @@ impl Parked {
             View::Workspace => Some((format!("{files}/workspace"), inside::WORKSPACE)),
             View::WithTrash => Some((files, inside::WITH_TRASH)),
         };
+        let rings = &self.cage.kind.rings;
+        let mounts = &self.equipment.mounts;
         if let Some((files, at)) = place {
-            let rings = &self.cage.kind.rings;
             let users = origin.map(spec.agent.disk_uid, self.uid())?;
             let tree =
                 cage::idmapped(&files, users.as_fd(), cut.writable, !rings.have(Ring::NoExec))?;
-            self.mounts.inside(&origin.mount, || attach(tree.as_fd(), at))?;
+            mounts.inside(&origin.mount, || attach(tree.as_fd(), at))?;
         }
         if let Some(program) = cut.program {
             // where the toolbox lacks it there is nothing to execute, which the worker says
             if let Some(tree) = cage::programs(&format!("{TOOLBOX}/{program}"))? {
-                self.mounts.inside(&origin.mount, || attach(tree.as_fd(), cut::PROGRAM))?;
+                mounts.inside(&origin.mount, || attach(tree.as_fd(), cut::PROGRAM))?;
             }
         }
-        let grants = self.cage.kind.rings.keep(cut.grants);
-        let work = Work { call: spec.call, capability: spec.capability.clone(), grants };
-        let [input, answer] = fds;
-        Ok(self.cage.socket.send(&(VERSION, work), &[input.as_fd(), answer.as_fd()])?)
+        let grants = rings.keep(cut.grants);
+        let work = Work { call: spec.call, capability: spec.capability.clone(), grants, polls };
+        Ok(self.cage.socket.send(&(VERSION, work), &[])?)
     }
 
     /// Gives it up unused.
     pub(crate) fn abandon(self) -> Dying {
-        self.cage.kill()
+        kill(self.cage)
+    }
+}
+
+impl Prepared {
+    /// The file that becomes readable when the worker is gone.
+    pub(crate) fn speaks(&self) -> BorrowedFd<'_> {
+        self.cage.socket.as_fd()
+    }
+
+    /// When it was made ready, in milliseconds of boot time.
+    pub(crate) const fn begun_ms(&self) -> u64 {
+        self.begun_ms
+    }
+
+    /// When it is given up though no ticket came.
+    pub(crate) const fn deadline_ms(&self) -> u64 {
+        self.begun_ms + PREPARED_MS_MAX
+    }
+
+    /// Lets it begin: its ticket was heard at `begun_us` of boot time.
+    pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Box<Failed>> {
+        let [input, answer] = fds;
+        let Self { cage, packets, call, agent, tries, wall_ms, built_us, .. } = self;
+        let copy = || answer.try_clone().ok().map(File::from);
+        let tries = tries.and_then(|ends| Some((ends, copy()?)));
+        match cage.socket.send(&(VERSION, Go { call }), &[input.as_fd(), answer.as_fd()]) {
+            Ok(()) => Ok(Bound {
+                tries,
+                trying: Cell::new(false),
+                cage,
+                packets,
+                call,
+                agent,
+                deadline_ms: begun_us / 1_000 + wall_ms,
+                begun_us,
+                built_us,
+            }),
+            Err(error) => Err(failed(cage, error.into())),
+        }
+    }
+
+    /// Gives it up unused.
+    pub(crate) fn abandon(self) -> Dying {
+        kill(self.cage)
     }
 }
 
@@ -268,9 +257,9 @@ impl Bound {
         self.cage.socket.as_fd()
     }
 
-    /// When its ticket was heard, in milliseconds of boot time.
-    pub(crate) const fn begun_ms(&self) -> u64 {
-        self.begun_us / 1_000
+    /// When its ticket was heard, in microseconds of boot time.
+    pub(crate) const fn begun_us(&self) -> u64 {
+        self.begun_us
     }
 
     /// The code that the worker ended with, `crashed` if it said none; nothing while it goes on.
@@ -290,15 +279,15 @@ impl Bound {
 
     /// Gives it up without a word.
     pub(crate) fn abandon(self) -> Dying {
-        self.cage.kill()
+        kill(self.cage)
     }
 
     /// Ends what runs in it; the call's outcome, with what was used.
     pub(crate) fn end(self, code: &str) -> (Outcome, Dying) {
         let built_us = self.built_us;
         let wall_us = boot_us().saturating_sub(self.begun_us);
-        let dropped_packets = netfilter::packets(&self.packets, TABLE).unwrap_or(0);
-        let dying = self.cage.kill();
+        let dropped_packets = self.cage.dropped_packets(&self.packets);
+        let dying = kill(self.cage);
         let used = dying.cage.cgroup.usage();
         let code = if used.ran_out_of_memory { OUT_OF_MEMORY } else { code };
         let tries = self.tries.as_ref().filter(|_| self.trying.get());
@@ -321,105 +310,23 @@ impl Bound {
 impl Dying {
     /// The file that becomes readable when its first process is dead; none once that is known.
     pub(crate) fn dies(&self) -> Option<BorrowedFd<'_>> {
-        (!self.reaped).then(|| self.cage.child.pidfd.as_fd())
+        (!self.reaped).then(|| self.cage.dies())
     }
 
     /// Whether nothing is left of it: asks, and takes away what can be.
     pub(crate) fn is_gone(&mut self) -> bool {
-        if !self.reaped {
-            // with an error there is no such child any more
-            let waited = waitpid(Some(self.cage.child.pid), WaitOptions::NOHANG);
-            self.reaped = !matches!(waited, Ok(None));
-        }
+        self.reaped = self.reaped || self.cage.is_reaped();
         self.reaped && self.cage.cgroup.remove()
     }
 }
 
-impl Cage {
-    /// What the parent does for the child: maps, and the filter of its network; then it goes on.
-    fn prepare(&self, origin: &Origin) -> Result<(Namespace, OwnedFd), CageError> {
-        let process = self.child.pid.as_raw_nonzero().to_string();
-        let rings = &self.kind.rings;
-        if rings.have(Ring::Check) {
-            origin.shares_none(&process).map_err(CageError::SharedNamespace)?;
-        }
-        if rings.have(Ring::Namespace("user")) {
-            cage::map_ids(self.child.pid, inside::UID, outside_uid(self.number))?;
-        }
-        let mounts = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Mount)?;
-        let network = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Network)?;
-        // ring five goes into the cage's own namespace and no other
-        let own = !network.is(&origin.network);
-        if !own && rings.have(Ring::Check) {
-            return Err(CageError::SameNetwork);
-        }
-        let packets = network.inside(&origin.network, || {
-            let socket = netfilter::open()?;
-            if own && rings.have(Ring::Nftables) {
-                netfilter::create(&socket, &drop_all())?;
-            }
-            // something to send on, so that it is the filter that stops it
-            if own && (self.kind.class == Class::Network || !rings.have(Ring::LoopbackDown)) {
-                linux::netlink::loopback_up()?;
-            }
-            Ok(socket)
-        })?;
-        self.socket.send(&0_u8, &[])?;
-        Ok((mounts, packets))
-    }
-
-    fn heard(&self) -> Result<FromWorker, CageError> {
-        let heard = self.socket.receive_now()?.open(|_: &(u16, FromWorker)| 0)?;
-        match heard {
-            ((VERSION, said), _) => Ok(said),
-            _ => Err(CageError::Unexpected),
-        }
-    }
-
-    fn failed(self, why: CageError) -> Box<Failed> {
-        Box::new(Failed { why, left: self.kill() })
-    }
-
-    /// Whether its first process, which closed its socket without a word, ended by its filter.
-    fn was_forbidden(&self) -> bool {
-        const SIGSYS: i32 = 31;
-        // the socket closes a moment before the process has ended
-        let ended = linux::process::ends_within(&self.child.pidfd, ENDS_MS_MAX);
-        ended.is_ok_and(|ended| ended == Some(Ended::Signal(SIGSYS)))
-    }
-
-    fn kill(self) -> Dying {
-        self.cgroup.kill();
-        Dying { cage: self, reaped: false }
-    }
+fn kill(cage: Cage) -> Dying {
+    cage.cgroup.kill();
+    Dying { cage, reaped: false }
 }
 
-/// The user of a slot, seen from outside.
-const fn outside_uid(number: u32) -> u32 {
-    OUTSIDE_UID_BASE + number
-}
-
-/// Forks the first process of a cage into its cgroup and its namespaces; it waits for its maps.
-fn spawn(
-    number: u32,
-    cgroup: &Cgroup,
-    kind: &Kind,
-    filter: &Filter,
-) -> Result<(Child, Channel), CageError> {
-    let worker = File::open(WORKER).map_err(|e| CageError::File("open", WORKER.to_owned(), e))?;
-    let group = cgroup.directory()?;
-    let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
-    let user =
-        if kind.rings.have(Ring::Namespace("user")) { inside::UID } else { outside_uid(number) };
-    let inside = move || inside::become_worker(theirs, worker.into(), kind, filter, user);
-    let report = |error: &CageError| {
-        std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
-    };
-    let namespaces = cage::NAMESPACES.iter();
-    let namespaces = namespaces.filter(|(name, _)| kind.rings.have(Ring::Namespace(name)));
-    let namespaces = namespaces.map(|(_, flag)| flag).sum();
-    let child = cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report)?;
-    Ok((child, Channel::new(ours)))
+fn failed(cage: Cage, why: CageError) -> Box<Failed> {
+    Box::new(Failed { why, left: kill(cage) })
 }
 
 /// How a call that tried a ring ends: one that did not come back, as it should, has written no answer.
@@ -440,17 +347,4 @@ fn attach(tree: BorrowedFd<'_>, at: &str) -> Result<(), KernelError> {
     use rustix::mount::{MoveMountFlags, move_mount};
     move_mount(tree, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|errno| KernelError::new("move_mount", at, errno))
-}
-
-fn drop_all() -> Table {
-    let dropped = || vec![Rule { when: Vec::new(), then: Verdict::Drop }];
-    let chain = |name, hook| Chain { name, hook, rules: dropped() };
-    Table {
-        name: TABLE,
-        chains: vec![
-            chain("input", Hook::Input),
-            chain("forward", Hook::Forward),
-            chain("output", Hook::Output),
-        ],
-    }
 }

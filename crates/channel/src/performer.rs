@@ -58,9 +58,10 @@ impl Performer {
         [self.pdp.as_ref().map(AsFd::as_fd), self.audit.as_ref().map(AsFd::as_fd)]
     }
 
-    /// Takes one spec. A frame that is none ends the channel: such a peer is broken or hostile.
-    pub fn hear_pdp(&mut self) {
-        let Some(pdp) = &self.pdp else { return };
+    /// Takes one spec: its call, if it waits for a ticket now. A frame that is none ends the channel:
+    /// such a peer is broken or hostile.
+    pub fn hear_pdp(&mut self) -> Option<CallId> {
+        let pdp = self.pdp.as_ref()?;
         let taken = pdp.receive_now().and_then(|frame| {
             let digest: [u8; 32] = Sha256::digest(frame.bytes()).into();
             let ((version, spec), fds) = frame.open(|_: &(u16, Spec)| 2)?;
@@ -75,13 +76,21 @@ impl Performer {
                     }
                     _ => Err(Refusal::BadSpec),
                 };
-                if let Err(why) = accepted {
-                    self.refused(call, why);
+                match accepted {
+                    Ok(()) => return Some(call),
+                    Err(why) => self.refused(call, why),
                 }
             }
             Err(ChannelError::WouldBlock) => {}
             Ok(_) | Err(_) => self.pdp = None,
         }
+        None
+    }
+
+    /// A call that waits for its ticket.
+    #[must_use]
+    pub fn waiting(&self, call: CallId) -> Option<&Waiting> {
+        self.calls.waiting(call)
     }
 
     /// Takes one word of audit.

@@ -81,6 +81,12 @@ impl Calls {
         Ok(())
     }
 
+    /// A spec that waits for its ticket.
+    #[must_use]
+    pub fn waiting(&self, call: CallId) -> Option<&Waiting> {
+        self.waiting.get(&call)
+    }
+
     /// Releases the call that `ticket` is for, once. A ticket that does not fit voids the spec: what
     /// was shown wrong is not tried again.
     ///

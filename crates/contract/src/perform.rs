@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -182,7 +182,8 @@ impl Outcome {
     }
 }
 
-/// From the forker to a worker in its cage, with the input and the answer's pipe.
+/// From the forker to a worker in its cage: a call to make itself ready for. Nothing comes with it that
+/// an agent wrote but the paths of its grants: the decision is not durable yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
@@ -190,8 +191,19 @@ pub struct Work {
     pub call: CallId,
     /// `category.verb@version`.
     pub capability: String,
-    /// What the worker keeps before it reads the input; it gives up everything else.
+    /// What the worker keeps; it gives up everything else.
     pub grants: Vec<Grant>,
+    /// How often it asks for the [`Go`] before it sleeps: being woken takes longer than the call.
+    pub polls: u32,
+}
+
+/// From the forker to that worker once the call's ticket is there, with the sealed input and the
+/// answer's pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Go {
+    /// The call.
+    pub call: CallId,
 }
 
 /// What a call may do beneath one path of its cage.

@@ -270,8 +270,9 @@ fn drop_from_bounding_set(kept: CapabilitySet) -> Result<(), KernelError> {
         let one = CapabilitySet::from_bits_retain(1 << number);
         if CapabilitySet::all().contains(one) && !kept.contains(one) {
             match rustix::thread::remove_capability_from_bounding_set(one) {
-                // a number beyond the kernel's last capability is as good as dropped
-                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Ok(()) => {}
+                // beyond the kernel's last capability there is none
+                Err(rustix::io::Errno::INVAL) => break,
                 Err(errno) => return Err(KernelError::new("PR_CAPBSET_DROP", number, errno)),
             }
         }

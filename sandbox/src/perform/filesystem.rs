@@ -48,7 +48,9 @@ pub(super) fn read(input: &Accepted) -> Performed {
     if whole && status.len() > READ_BYTES_DEFAULT {
         return Err("too_large");
     }
-    let mut content = vec![0; usize::try_from(length.unwrap_or(READ_BYTES_DEFAULT)).unwrap_or(0)];
+    let there = status.len().saturating_sub(offset.unwrap_or(0));
+    let length = length.unwrap_or(READ_BYTES_DEFAULT).min(there);
+    let mut content = vec![0; usize::try_from(length).unwrap_or(0)];
     let mut filled = 0;
     while let Some(room) = content.get_mut(filled..).filter(|room| !room.is_empty()) {
         let at = offset.unwrap_or(0) + u64::try_from(filled).unwrap_or(0);

@@ -4,7 +4,7 @@
 
 use capabilities as _;
 use channel::Channel;
-use contract::perform::{Access, FromWorker, VERSION, Work};
+use contract::perform::{Access, FromWorker, Go, VERSION, Work};
 use ledger as _;
 use linux::confine::{Domain, Reach, Rights};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 fn work() -> Option<()> {
     let channel = Channel::new(linux::process::inherited(SOCKET).ok()?);
     channel.send(&(VERSION, FromWorker::Parked), &[]).ok()?;
-    let ((_, work), fds) = channel.receive().ok()?.open(|_: &(u16, Work)| 2).ok()?;
+    let ((_, work), _) = channel.receive().ok()?.open(|_: &(u16, Work)| 0).ok()?;
+    let (_, fds) = channel.receive().ok()?.open(|_: &(u16, Go)| 2).ok()?;
     let mut fds = fds.into_iter().map(File::from);
     let (mut input, mut answer) = (fds.next()?, fds.next()?);
     let mut text = String::new();

@@ -1,0 +1,217 @@
+//! What there is of a cage in every stage of its slot: the first process, its socket, its cgroup; how
+//! the forker makes one and puts its part of the rings around it.
+
+use crate::cgroup::Cgroup;
+use crate::error::CageError;
+use crate::filter::{self, Filters};
+use crate::inside;
+use crate::origin::Origin;
+use crate::rings::{Ring, Rings};
+use capabilities::{Class, Performer};
+use channel::Channel;
+use contract::perform::{FromWorker, Spec, VERSION};
+use linux::cage::{self, Child, Namespace};
+use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
+use linux::process::Ended;
+use linux::seccomp::Filter;
+use rustix::net::SocketFlags;
+use rustix::process::{WaitOptions, waitpid};
+use rustix::thread::LinkNameSpaceType;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The user outside is this and the slot's number.
+const OUTSIDE_UID_BASE: u32 = 100_000;
+const WORKER: &str = "/usr/bin/worker";
+/// Longest that a process takes to have ended once it has closed its socket.
+const ENDS_MS_MAX: u64 = 50;
+/// The table of ring five.
+const TABLE: &str = "cage";
+
+/// What a cage is built for, before it is known for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// The class of its filter.
+    pub(crate) class: Class,
+    pub(crate) rings: Rings,
+}
+
+impl Kind {
+    /// The kind that a call needs; `None` for a capability that no cage performs.
+    pub(crate) fn of(spec: &Spec) -> Option<Self> {
+        match capabilities::find(&spec.capability)?.performer {
+            Performer::Cage(class) => {
+                let rings = Rings::of(&spec.agent.name);
+                let known = |number| filter::entries(class).nth(number).is_some();
+                rings.lacking().is_none_or(known).then_some(Self { class, rings })
+            }
+            Performer::Pdp => None,
+        }
+    }
+}
+
+/// What there is of a cage in every stage.
+#[derive(Debug)]
+pub(crate) struct Cage {
+    number: u32,
+    child: Child,
+    pub(crate) socket: Channel,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) kind: Kind,
+}
+
+/// What the forker holds of a cage to work on it from outside.
+#[derive(Debug)]
+pub(crate) struct Equipment {
+    pub(crate) mounts: Namespace,
+    /// Speaks to the packet filter of the cage's network.
+    pub(crate) packets: OwnedFd,
+}
+
+impl Cage {
+    /// Begins a cage under this number; it says by itself when the worker is there.
+    pub(crate) fn begin(
+        number: u32,
+        kind: &Kind,
+        disk: Option<&str>,
+        filters: &Filters,
+        origin: &Origin,
+    ) -> Result<(Self, Equipment), CageError> {
+        let filter = filters.of(kind)?;
+        let cgroup = Cgroup::make(number, &kind.rings, disk)?;
+        let (child, socket) = match spawn(number, &cgroup, kind, &filter) {
+            Ok(begun) => begun,
+            Err(error) => {
+                cgroup.remove(); // nobody is in it
+                return Err(error);
+            }
+        };
+        let mut cage = Self { number, child, socket, cgroup, kind: kind.clone() };
+        match cage.equip(origin) {
+            Ok(equipment) => {
+                cage.cgroup.open();
+                Ok((cage, equipment))
+            }
+            Err(error) => {
+                cage.cgroup.kill();
+                waitpid(Some(cage.child.pid), WaitOptions::empty()).ok();
+                // what is left even so is taken away before the number is used again
+                cage.cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The user that its files belong to, seen from outside.
+    pub(crate) const fn uid(&self) -> u32 {
+        outside_uid(self.number)
+    }
+
+    /// The file that becomes readable when its first process is dead.
+    pub(crate) fn dies(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    /// Reaps its first process; false while it lives.
+    pub(crate) fn is_reaped(&self) -> bool {
+        // with an error there is no such child any more
+        !matches!(waitpid(Some(self.child.pid), WaitOptions::NOHANG), Ok(None))
+    }
+
+    /// How many packets its filter dropped: none where it could have no socket.
+    pub(crate) fn dropped_packets(&self, packets: &OwnedFd) -> u64 {
+        let sockets = self.kind.class == Class::Network || !self.kind.rings.have(Ring::Seccomp);
+        if sockets { netfilter::packets(packets, TABLE).unwrap_or(0) } else { 0 }
+    }
+
+    /// What the parent does for the child: maps, with which it goes on; and meanwhile the filter of its
+    /// network. It is parked only after all of it.
+    fn equip(&self, origin: &Origin) -> Result<Equipment, CageError> {
+        let process = self.child.pid.as_raw_nonzero().to_string();
+        let rings = &self.kind.rings;
+        if rings.have(Ring::Namespace("user")) {
+            cage::map_ids(self.child.pid, inside::UID, outside_uid(self.number))?;
+        }
+        self.socket.send(&0_u8, &[])?;
+        if rings.have(Ring::Check) {
+            origin.shares_none(&process).map_err(CageError::SharedNamespace)?;
+        }
+        let mounts = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Mount)?;
+        let network = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Network)?;
+        // ring five goes into the cage's own namespace and no other
+        let own = !network.is(&origin.network);
+        if !own && rings.have(Ring::Check) {
+            return Err(CageError::SameNetwork);
+        }
+        let packets = network.inside(&origin.network, || {
+            let socket = netfilter::open()?;
+            if own && rings.have(Ring::Nftables) {
+                netfilter::create(&socket, &drop_all())?;
+            }
+            // something to send on, so that it is the filter that stops it
+            if own && (self.kind.class == Class::Network || !rings.have(Ring::LoopbackDown)) {
+                linux::netlink::loopback_up()?;
+            }
+            Ok(socket)
+        })?;
+        Ok(Equipment { mounts, packets })
+    }
+
+    /// What the worker said.
+    pub(crate) fn heard(&self) -> Result<FromWorker, CageError> {
+        let heard = self.socket.receive_now()?.open(|_: &(u16, FromWorker)| 0)?;
+        match heard {
+            ((VERSION, said), _) => Ok(said),
+            _ => Err(CageError::Unexpected),
+        }
+    }
+
+    /// Whether its first process, which closed its socket without a word, ended by its filter.
+    pub(crate) fn was_forbidden(&self) -> bool {
+        const SIGSYS: i32 = 31;
+        // the socket closes a moment before the process has ended
+        let ended = linux::process::ends_within(&self.child.pidfd, ENDS_MS_MAX);
+        ended.is_ok_and(|ended| ended == Some(Ended::Signal(SIGSYS)))
+    }
+}
+
+/// The user of a slot, seen from outside.
+const fn outside_uid(number: u32) -> u32 {
+    OUTSIDE_UID_BASE + number
+}
+
+/// Forks the first process of a cage into its cgroup and its namespaces; it waits for its maps.
+fn spawn(
+    number: u32,
+    cgroup: &Cgroup,
+    kind: &Kind,
+    filter: &Filter,
+) -> Result<(Child, Channel), CageError> {
+    let worker = File::open(WORKER).map_err(|e| CageError::File("open", WORKER.to_owned(), e))?;
+    let group = cgroup.directory()?;
+    let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
+    let user =
+        if kind.rings.have(Ring::Namespace("user")) { inside::UID } else { outside_uid(number) };
+    let inside = move || inside::become_worker(theirs, worker.into(), kind, filter, user);
+    let report = |error: &CageError| {
+        std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
+    };
+    let namespaces = cage::NAMESPACES.iter();
+    let namespaces = namespaces.filter(|(name, _)| kind.rings.have(Ring::Namespace(name)));
+    let namespaces = namespaces.map(|(_, flag)| flag).sum();
+    let child = cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report)?;
+    Ok((child, Channel::new(ours)))
+}
+
+fn drop_all() -> Table {
+    let dropped = || vec![Rule { when: Vec::new(), then: Verdict::Drop }];
+    let chain = |name, hook| Chain { name, hook, rules: dropped() };
+    Table {
+        name: TABLE,
+        chains: vec![
+            chain("input", Hook::Input),
+            chain("forward", Hook::Forward),
+            chain("output", Hook::Output),
+        ],
+    }
+}
