@@ -10,6 +10,7 @@ use crate::rings::{Ring, Rings};
 use capabilities::{Class, Performer};
 use channel::Channel;
 use contract::perform::{FromWorker, Spec, VERSION};
+use linux::KernelError;
 use linux::cage::{self, Child, Namespace};
 use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
 use linux::process::Ended;
@@ -25,6 +26,8 @@ const OUTSIDE_UID_BASE: u32 = 100_000;
 const WORKER: &str = "/usr/bin/worker";
 /// Longest that a process takes to have ended once it has closed its socket.
 const ENDS_MS_MAX: u64 = 50;
+/// What the kernel calls a network namespace.
+const NETWORK: &str = "net";
 /// The table of ring five.
 const TABLE: &str = "cage";
 
@@ -75,11 +78,18 @@ impl Cage {
         kind: &Kind,
         disk: Option<&str>,
         filters: &Filters,
-        origin: &Origin,
+        origin: &mut Origin,
     ) -> Result<(Self, Equipment), CageError> {
         let filter = filters.of(kind)?;
+        let own = kind.rings.have(Ring::Namespace(NETWORK));
+        let network = if own { Some(origin.take_network()?) } else { None };
         let cgroup = Cgroup::make(number, &kind.rings, disk)?;
-        let (child, socket) = match spawn(number, &cgroup, kind, &filter) {
+        let spawn = || spawn(number, &cgroup, kind, &filter);
+        let spawned = match &network {
+            Some(network) => network.inside(&origin.network, spawn),
+            None => spawn(),
+        };
+        let (child, socket) = match spawned {
             Ok(begun) => begun,
             Err(error) => {
                 cgroup.remove(); // nobody is in it
@@ -87,7 +97,7 @@ impl Cage {
             }
         };
         let mut cage = Self { number, child, socket, cgroup, kind: kind.clone() };
-        match cage.equip(origin) {
+        match cage.equip(origin, network) {
             Ok(equipment) => {
                 cage.cgroup.open();
                 Ok((cage, equipment))
@@ -126,7 +136,7 @@ impl Cage {
 
     /// What the parent does for the child: maps, with which it goes on; and meanwhile the filter of its
     /// network. It is parked only after all of it.
-    fn equip(&self, origin: &Origin) -> Result<Equipment, CageError> {
+    fn equip(&self, origin: &Origin, own: Option<Namespace>) -> Result<Equipment, CageError> {
         let process = self.child.pid.as_raw_nonzero().to_string();
         let rings = &self.kind.rings;
         if rings.have(Ring::Namespace("user")) {
@@ -137,24 +147,27 @@ impl Cage {
             origin.shares_none(&process).map_err(CageError::SharedNamespace)?;
         }
         let mounts = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Mount)?;
-        let network = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Network)?;
         // ring five goes into the cage's own namespace and no other
-        let own = !network.is(&origin.network);
-        if !own && rings.have(Ring::Check) {
-            return Err(CageError::SameNetwork);
-        }
-        let packets = network.inside(&origin.network, || {
-            let socket = netfilter::open()?;
-            if own && rings.have(Ring::Nftables) {
-                netfilter::create(&socket, &drop_all())?;
-            }
-            // something to send on, so that it is the filter that stops it
-            if own && (self.kind.class == Class::Network || !rings.have(Ring::LoopbackDown)) {
-                linux::netlink::loopback_up()?;
-            }
-            Ok(socket)
-        })?;
+        let packets = match own {
+            Some(network) => network.inside(&origin.network, || self.fence())?,
+            None if rings.have(Ring::Check) => return Err(CageError::SameNetwork),
+            None => netfilter::open()?,
+        };
         Ok(Equipment { mounts, packets })
+    }
+
+    /// Ring five, from within the cage's network.
+    fn fence(&self) -> Result<OwnedFd, KernelError> {
+        let rings = &self.kind.rings;
+        let socket = netfilter::open()?;
+        if rings.have(Ring::Nftables) {
+            netfilter::create(&socket, &drop_all())?;
+        }
+        // something to send on, so that it is the filter that stops it
+        if self.kind.class == Class::Network || !rings.have(Ring::LoopbackDown) {
+            linux::netlink::loopback_up()?;
+        }
+        Ok(socket)
     }
 
     /// What the worker said.
@@ -197,7 +210,9 @@ fn spawn(
         std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
     };
     let namespaces = cage::NAMESPACES.iter();
-    let namespaces = namespaces.filter(|(name, _)| kind.rings.have(Ring::Namespace(name)));
+    // the caller is in the cage's network already, if it has one of its own
+    let namespaces =
+        namespaces.filter(|(name, _)| *name != NETWORK && kind.rings.have(Ring::Namespace(name)));
     let namespaces = namespaces.map(|(_, flag)| flag).sum();
     let child = cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report)?;
     Ok((child, Channel::new(ours)))

@@ -342,8 +342,9 @@ impl Cages {
 
     /// Whether [`Cages::build`] has something to do, and whether a call waits for it.
     pub(crate) fn wants(&self, now_ms: u64) -> (bool, bool) {
-        let calm = now_ms >= self.calm_from_ms();
-        let wanted = self.next_to_build(now_ms).is_some() || calm && self.next_map().is_some();
+        let calm = now_ms >= self.build_after_ms.max(self.calm_from_ms());
+        let ahead = || self.next_map().is_some() || self.origin.lacks_network();
+        let wanted = self.next_to_build(now_ms).is_some() || calm && ahead();
         (wanted, !self.waiting.is_empty())
     }
 
@@ -383,7 +384,7 @@ impl Cages {
     pub(crate) fn build(&mut self, now_ms: u64) {
         if let Some((number, kind)) = self.next_to_build(now_ms) {
             let disk = self.disk.as_deref();
-            match Building::begin(number, &kind, disk, &self.filters, &self.origin) {
+            match Building::begin(number, &kind, disk, &self.filters, &mut self.origin) {
                 Ok(building) => self.pool.begun(number, kind, building),
                 Err(error) => self.not_built(&kind, &error, now_ms),
             }
@@ -392,6 +393,11 @@ impl Cages {
             if self.origin.map(agent, slot).is_err() {
                 self.agents.clear();
             }
+        } else if self.origin.lacks_network()
+            && let Err(error) = self.origin.make_network()
+        {
+            self.said.push(Said::NoCage(error.to_string()));
+            self.build_after_ms = now_ms + PAUSE_MS;
         }
     }
 

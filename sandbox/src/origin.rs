@@ -10,6 +10,8 @@ use std::os::fd::OwnedFd;
 
 /// Most id maps that are kept.
 const MAPS_MAX: usize = 256;
+/// Network namespaces that are made ahead: making one takes as long as the rest of a cage's birth.
+const NETWORKS: usize = 8;
 
 /// The forker's own namespaces, and the maps.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub(crate) struct Origin {
     names: Vec<String>,
     /// User namespaces that only map: an agent's disk user to a slot's.
     maps: BTreeMap<(u32, u32), OwnedFd>,
+    /// Network namespaces that nobody has been in. They belong to the box's user namespace: no
+    /// capability that somebody in a cage could come by is good for its network.
+    networks: Vec<Namespace>,
 }
 
 impl Origin {
@@ -29,6 +34,7 @@ impl Origin {
             network: Namespace::of(None, LinkNameSpaceType::Network)?,
             names: namespace_names("self"),
             maps: BTreeMap::new(),
+            networks: Vec::new(),
         })
     }
 
@@ -41,6 +47,22 @@ impl Origin {
         } else {
             Err(its.join(" "))
         }
+    }
+
+    /// A network namespace for one cage.
+    pub(crate) fn take_network(&mut self) -> Result<Namespace, KernelError> {
+        self.networks.pop().map_or_else(|| Namespace::new_network(&self.network), Ok)
+    }
+
+    /// Whether another network namespace should be made ahead.
+    pub(crate) fn lacks_network(&self) -> bool {
+        self.networks.len() < NETWORKS
+    }
+
+    /// Makes a network namespace ahead.
+    pub(crate) fn make_network(&mut self) -> Result<(), KernelError> {
+        self.networks.push(Namespace::new_network(&self.network)?);
+        Ok(())
     }
 
     /// Whether the map is here already.

@@ -96,7 +96,7 @@ impl Building {
         kind: &Kind,
         disk: Option<&str>,
         filters: &Filters,
-        origin: &Origin,
+        origin: &mut Origin,
     ) -> Result<Self, CageError> {
         let begun_us = boot_us();
         let (cage, equipment) = Cage::begin(number, kind, disk, filters, origin)?;

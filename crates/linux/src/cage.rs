@@ -277,6 +277,20 @@ impl Namespace {
         unshare(libc::CLONE_NEWNET, "network")
     }
 
+    /// Makes a new network namespace with nobody in it, which lasts while its file is open; the caller
+    /// stays in `home`, its own. When coming back fails the process ends at once.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn new_network(home: &Self) -> Result<Self, KernelError> {
+        unshare(libc::CLONE_NEWNET, "network")?;
+        let made = Self::of(None, LinkNameSpaceType::Network);
+        if home.enter().is_err() {
+            crate::process::leave(70);
+        }
+        made
+    }
+
     /// Moves this process into a mount namespace of its own.
     ///
     /// # Errors
@@ -299,11 +313,11 @@ impl Namespace {
     ///
     /// # Errors
     /// The kernel's refusal to enter, or what `work` returned.
-    pub fn inside<T>(
+    pub fn inside<T, E: From<KernelError>>(
         &self,
         home: &Self,
-        work: impl FnOnce() -> Result<T, KernelError>,
-    ) -> Result<T, KernelError> {
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         move_into_link_name_space(self.file.as_fd(), Some(self.kind))
             .map_err(|errno| KernelError::new("setns", "into the cage", errno))?;
         let outcome = work();
