@@ -1,5 +1,6 @@
 """The attacks of tests/escape, as one program of a toolbox that is itself malicious: it stands where `wc` does,
-and its last argument says which attack it is. A file more in the folder is an attack more."""
+and its last argument says which attack it is. A file more in the folder is an attack more. The neighbours beside
+them are in the same program and in no list: they never end by themselves."""
 
 import pathlib
 import re
@@ -33,7 +34,7 @@ int main(int count, char **words) {{
 # compiles and links all of it in one go; symbols of one attack are nobody else's
 SCRIPT = """set -eu
 cd "$1"
-for source in "$2"/attacks/*.c; do
+for source in "$2"/attacks/*.c "$2"/neighbours/*.c; do
     name=$(basename "$source" .c)
     symbol=attack_$(printf %s "$name" | tr - _)
     gcc -std=gnu11 -O1 -Wall -Wextra -Werror -I "$2" -D main="$symbol" -c -o "$name.o" "$source"
@@ -49,6 +50,10 @@ def sources():
     return sorted([*FOLDER.glob("attacks/*.c"), *FOLDER.glob("attacks/*.rs")])
 
 
+def compiled():
+    return sorted(FOLDER.glob("attacks/*.c")) + sorted(FOLDER.glob("neighbours/*.c"))
+
+
 def rings(source):
     """What a file says stops it: rings, or the kernel's option that is missing."""
     said = re.search(r"(Stopped by|Kernel): ([\w, -]+)", source.read_text())
@@ -58,20 +63,21 @@ def rings(source):
 
 
 def runs(source):
-    """In which cages it is tried: the whole one, one without each ring, one without all of them."""
+    """In which cages it is tried: the whole one; where several rings are named, one with each of them and without
+    the others; one without all of them."""
     kind, words = rings(source)
     if kind == "Kernel":
         return ["seccomp"]
     if words == ["nothing"]:
         return ["nothing"]
-    each = words if len(words) > 1 else []
-    return ["nothing", *each, "-".join(words)]
+    alone = ["-".join(other for other in words if other != ring) for ring in words if len(words) > 1]
+    return ["nothing", *alone, "-".join(words)]
 
 
 def build(toolbox):
     """The folder of the malicious program, and the list of what is tried, from the folder's content."""
-    recipe = key(toolbox.root, pathlib.Path(__file__), FOLDER / "attack.h", *sources(),
-                 str([source.name for source in sources()]), tools.versions("gcc", "libc6-dev", "binutils"))
+    recipe = key(toolbox.root, pathlib.Path(__file__), FOLDER / "attack.h", *sources(), *compiled(),
+                 str([source.name for source in [*sources(), *compiled()]]), tools.versions("gcc", "libc6-dev", "binutils"))
     folder = cache() / f"attacks-{recipe}"
     with stage("attacks") as outcome:
         if folder.exists():
@@ -94,7 +100,7 @@ def build(toolbox):
 
 
 def compile_all(folder):
-    names = [source.stem for source in FOLDER.glob("attacks/*.c")]
+    names = [source.stem for source in compiled()]
     symbol = {name: "attack_" + name.replace("-", "_") for name in sorted(names)}
     declared = "".join(f"int {of}(int, char **);\n" for of in symbol.values())
     table = "".join(f'    {{"{name}", {of}}},\n' for name, of in symbol.items())

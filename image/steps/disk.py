@@ -21,6 +21,8 @@ EFI_ARCH = {"x86_64": "x64", "aarch64": "aa64"}
 MKOSI_ARCH = {"x86_64": "x86-64", "aarch64": "arm64"}
 # what the test images leave out of the release image, so that the probe can stand in its place
 TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "hostile": [], "ringless": [], "smoke": []}
+# where a test image has the malicious program: one that reads, and one whose command says where it writes
+ATTACKED = {"cage": "wc", "smoke": "sort"}
 EMPTY_UUID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -54,8 +56,9 @@ def build(arch="x86_64", output=BUILD, target_dir=None, test=None):
         partitions(box, work / "tree", work / "repart")
         if test:
             add_tests(binaries, work / "tree", test)
+            if test in ATTACKED:
+                add_attacks(box, ATTACKED[test], work / "tree/usr/lib/kruxos-test/attacks")
             if test == "cage":
-                add_attacks(box, work / "tree/usr/lib/kruxos-test/attacks")
                 widen_forker(work / "tree/usr/lib/kruxos/services/forker.toml")
         copy(built_kernel.config, output / f"{name(arch, test)}.kernel-config")
         write(output / f"{name(arch, test)}.toolboxhash", box.root + "\n")
@@ -119,11 +122,13 @@ def add_tests(binaries, tree, test):
         copy(file, tree / "usr/lib/kruxos" / (folder + file.name))
 
 
-def add_attacks(box, target):
-    """The malicious program of the escape suite, beside the libraries that the true one has."""
+def add_attacks(box, program, target):
+    """The malicious program of the escape suite in a true one's place, beside the libraries that that one has."""
     shutil.copytree(attacks.build(box), target, symlinks=True)
+    if program != "wc":
+        (target / "bin/wc").rename(target / f"bin/{program}")
     for folder in ("lib", "lib64"):
-        shutil.copytree(box.tree / "wc" / folder, target / folder)
+        shutil.copytree(box.tree / program / folder, target / folder)
 
 
 def widen_forker(target):

@@ -17,7 +17,7 @@ use linux::clock::boot_us;
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// Most calls under way at once.
+/// Most calls under way at once, with those for which a cage is prepared.
 const CALLS_MAX: usize = 32;
 /// Most cages at once, in whatever stage.
 const SLOTS_MAX: u32 = 44;
@@ -38,8 +38,9 @@ const POLLS: u32 = 1_000;
 const POLL_US: u64 = 300;
 /// How long the stock is left alone after a cage could not be built.
 const PAUSE_MS: u64 = 1_000;
-/// How long a new call has the forker for itself: most end sooner, and building a cage takes as long.
-const CALM_MS: u64 = 3;
+/// How long a new call has the forker for itself: twice what short calls took lately, within these
+/// bounds. Most end sooner, and building a cage takes as long.
+const CALM_US: std::ops::Range<u64> = 3_000..50_000;
 /// When to look again at a cage that is dead and not gone yet.
 const GONE_MS: u64 = 5;
 /// Agents whose id maps are made before they call again.
@@ -93,6 +94,8 @@ pub(crate) struct Cages {
     /// Disk users of the agents that called last.
     agents: VecDeque<u32>,
     build_after_ms: u64,
+    /// How long calls took lately, in microseconds; of each the most of [`CALM_US`].
+    lately_us: u64,
     said: Vec<Said>,
 }
 
@@ -108,6 +111,7 @@ impl Cages {
             disk: cgroup::data_disk()?,
             agents: VecDeque::new(),
             build_after_ms: 0,
+            lately_us: 0,
             said: Vec::new(),
         })
     }
@@ -119,7 +123,7 @@ impl Cages {
         let prepared = || self.pool.prepared();
         let of_agent = prepared().filter(|(_, slot)| slot.agent == spec.agent.disk_uid).count();
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
-        if self.waiting.is_empty() && !many {
+        if self.waiting.is_empty() && !many && !self.is_full() {
             // one that fails has the ticket's time to be built anew
             if let Some((_, Err(why))) = self.prepare(&kind, spec) {
                 self.said.push(Said::NoCage(why.to_string()));
@@ -191,6 +195,7 @@ impl Cages {
         let building = self.pool.building().map(|(_, slot)| slot.deadline_ms);
         let prepared = self.pool.prepared().map(|(_, slot)| slot.deadline_ms());
         let bound = self.pool.bound().map(|(_, slot)| slot.deadline_ms);
+        let long = self.pool.bound().filter_map(|(_, slot)| slot.long_ms());
         let waiting = self.waiting.iter().map(Waiting::until_ms);
         let dying = self.pool.dying().filter(|slot| slot.dies().is_none());
         let dying = dying.map(|_| now_ms + GONE_MS);
@@ -198,6 +203,7 @@ impl Cages {
         building
             .chain(prepared)
             .chain(bound)
+            .chain(long)
             .chain(waiting)
             .chain(dying)
             .chain(calm)
@@ -240,10 +246,22 @@ impl Cages {
                 self.park(number, speaks, now_ms);
             }
         }
+        self.give_way(now_ms);
         self.serve();
         while let Some(call) = self.waiting.front().filter(|call| now_ms >= call.until_ms()) {
             self.said.push(Said::Refused(call.spec.call, Refusal::Busy));
             self.waiting.pop_front();
+        }
+    }
+
+    /// Has calls that take long give way to new ones.
+    fn give_way(&mut self, now_ms: u64) {
+        for (_, bound) in self.pool.bound() {
+            if bound.long_ms().is_some_and(|long_ms| now_ms >= long_ms)
+                && let Err(error) = bound.give_way()
+            {
+                self.said.push(Said::NoCage(error.to_string()));
+            }
         }
     }
 
@@ -279,11 +297,12 @@ impl Cages {
     }
 
     fn end(&mut self, number: u32, code: &str) {
-        let said = &mut self.said;
+        let (said, lately_us) = (&mut self.said, &mut self.lately_us);
         self.pool.end(number, |ending| match ending {
             Ending::Bound(bound) => {
                 let call = bound.call;
                 let (outcome, dying) = bound.end(code);
+                *lately_us = (*lately_us * 7 + outcome.wall_us.min(CALM_US.end)) / 8;
                 said.push(Said::Ended(call, outcome));
                 dying
             }
@@ -327,11 +346,15 @@ impl Cages {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.pool.bound().count() + self.pool.prepared().count() >= CALLS_MAX
+    }
+
     /// Of the calls for which a slot is parked, the first of the agent with the fewest under way.
     fn next_call(&self) -> Option<usize> {
         let under_way =
             |agent: u32| self.pool.bound().filter(|(_, bound)| bound.agent == agent).count();
-        if self.pool.bound().count() >= CALLS_MAX {
+        if self.is_full() {
             return None;
         }
         let calls = self.waiting.iter().enumerate();
@@ -352,7 +375,8 @@ impl Cages {
     fn calm_from_ms(&self) -> u64 {
         let prepared = self.pool.prepared().map(|(_, slot)| slot.begun_ms());
         let begun = prepared.chain(self.pool.bound().map(|(_, slot)| slot.begun_us() / 1_000));
-        begun.max().map_or(0, |begun| begun + CALM_MS)
+        let calm_us = (2 * self.lately_us).clamp(CALM_US.start, CALM_US.end);
+        begun.max().map_or(0, |begun| begun + calm_us / 1_000)
     }
 
     /// Whether a call is likely to end sooner than the forker would be woken.

@@ -79,6 +79,11 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Has it run only while nobody else wants the processor (cgroup-v2.rst, cpu.idle).
+    pub(crate) fn yield_processor(&self) -> Result<(), CageError> {
+        self.write("cpu.idle", "1")
+    }
+
     fn write(&self, file: &str, value: &str) -> Result<(), CageError> {
         let file = format!("{}/{file}", self.path);
         // a host's cgroups need not have every controller; `krux dev` names those that it lacks

@@ -24,6 +24,8 @@ const AGENTS: &str = "/data/agents";
 const TOOLBOX: &str = "/toolbox";
 /// Longest that a cage may take to be there.
 const BUILD_MS_MAX: u64 = 10_000;
+/// From when on a call gives way to those that are newer.
+const LONG_MS: u64 = 100;
 /// Longest that a prepared cage waits for its call's ticket; the call itself may wait longer.
 const PREPARED_MS_MAX: u64 = 1_000;
 
@@ -69,6 +71,8 @@ pub(crate) struct Bound {
     tries: Option<(&'static str, File)>,
     /// The worker said that it tries it now.
     trying: Cell<bool>,
+    /// Whether it gives way to every call that is new.
+    gives_way: Cell<bool>,
     pub(crate) deadline_ms: u64,
     /// When its ticket was heard, in microseconds of boot time.
     begun_us: u64,
@@ -233,6 +237,7 @@ impl Prepared {
             Ok(()) => Ok(Bound {
                 tries,
                 trying: Cell::new(false),
+                gives_way: Cell::new(false),
                 cage,
                 packets,
                 call,
@@ -262,6 +267,17 @@ impl Bound {
         self.begun_us
     }
 
+    /// When it has run for so long that it gives way to new calls; nothing once it does.
+    pub(crate) fn long_ms(&self) -> Option<u64> {
+        (!self.gives_way.get()).then_some(self.begun_us / 1_000 + LONG_MS)
+    }
+
+    /// Has it give way to new calls, which mostly take a moment.
+    pub(crate) fn give_way(&self) -> Result<(), CageError> {
+        self.gives_way.set(true);
+        self.cage.cgroup.yield_processor()
+    }
+
     /// The code that the worker ended with, `crashed` if it said none; nothing while it goes on.
     pub(crate) fn said(&self) -> Option<String> {
         Some(match self.cage.heard() {
@@ -286,7 +302,7 @@ impl Bound {
     pub(crate) fn end(self, code: &str) -> (Outcome, Dying) {
         let built_us = self.built_us;
         let wall_us = boot_us().saturating_sub(self.begun_us);
-        let dropped_packets = self.cage.dropped_packets(&self.packets);
+        let dropped_packets = Cage::dropped_packets(&self.packets);
         let dying = kill(self.cage);
         let used = dying.cage.cgroup.usage();
         let code = if used.ran_out_of_memory { OUT_OF_MEMORY } else { code };

@@ -20,3 +20,5 @@ mod headless;
 mod hostile;
 #[path = "door/kills.rs"]
 mod kills;
+#[path = "door/neighbours.rs"]
+mod neighbours;

@@ -18,6 +18,8 @@ use std::os::fd::OwnedFd;
 
 /// The cgroup under which every service has its own.
 const CGROUPS: &str = "/sys/fs/cgroup/services";
+/// Their share of the processors beside that of all cages, which is 100 (cgroup-v2.rst, cpu.weight).
+const SERVICES_WEIGHT: &str = "1000";
 /// Every controller of ring two.
 const CONTROLLERS: &str = "+cpu +io +memory +pids";
 
@@ -25,6 +27,8 @@ const CONTROLLERS: &str = "+cpu +io +memory +pids";
 pub(super) fn prepare_cgroups() -> Result<(), BootError> {
     controllers("/sys/fs/cgroup")?;
     std::fs::create_dir_all(CGROUPS).during("make cgroup", CGROUPS)?;
+    // what every call needs goes before any one call
+    bound(&format!("{CGROUPS}/cpu.weight"), SERVICES_WEIGHT)?;
     controllers(CGROUPS)
 }
 

@@ -1,6 +1,7 @@
 //! Whole governed calls, under `krux dev`: through a door, decided, recorded durably, performed in a
-//! fresh cage. The peer is bubblewrap with every namespace, starting `true` and nothing else.
+//! fresh cage. The peer is bubblewrap with every namespace, starting a program that ends at once.
 
+use crate::peers::Peers;
 use crate::restarts::restarts;
 use crate::{Places, ROUNDS, Row, quantile, time, us};
 use anyhow::{Context, Result, ensure};
@@ -16,7 +17,6 @@ use tests::Client;
 const OPERATORS: u16 = 27_800;
 const AGENTS: u16 = 27_700;
 const CALLS: usize = 200;
-const PEERS: usize = 20;
 /// DESIGN's bubblewrap, to which its absolute figures belong.
 const BUBBLEWRAP_US: f64 = 3_600.0;
 
@@ -99,97 +99,105 @@ pub(crate) fn leaks(places: &Places, count: u64) -> Result<()> {
 /// The rows.
 pub(crate) fn calls(places: &Places) -> Result<Vec<Row>> {
     let (dev, client) = agent(places)?;
-    let read = |client: &Client| {
-        let reply = client.call("filesystem.read", &json!({ "path": "f" }));
-        ensure!(reply.code() == "ok", "{reply:?}");
-        Ok(())
-    };
     time(50, || read(&client))?;
-    let parked = cages(places, &client)?;
-    let flushed = File::create(places.data.join("flush"))?;
-    let (mut reads, mut flushes, mut peers) = (vec![], vec![], vec![]);
-    for _ in 0..ROUNDS {
-        reads.extend(time(CALLS, || read(&client))?);
-        peers.extend(time(PEERS, bubblewrap)?);
-        flushes.extend(time(CALLS, || flush(&flushed))?);
-    }
-    let peer = Some(("bubblewrap --unshare-all true", quantile(&mut peers, 500)));
-    let against = quantile(&mut peers, 500) / BUBBLEWRAP_US;
-    let one_flush = quantile(&mut flushes, 500);
-    let whole = quantile(&mut reads, 500);
-    let row = |name, p50, p99, must, most: f64| Row {
-        name,
-        unit: "us",
-        p50,
-        p99,
-        peer,
-        must,
-        holds: p50 <= most,
-    };
-    let flush = Row {
-        name: "flush",
-        unit: "us",
-        p50: one_flush,
-        p99: quantile(&mut flushes, 990),
-        peer: None,
-        must: "no bound: what one fdatasync of 512 bytes costs here",
-        holds: true,
-    };
-    let mut rows = parked;
-    rows.extend([
-        flush,
-        row(
-            "call",
-            whole,
-            quantile(&mut reads, 990),
-            "<= 400 us + one flush, where bubblewrap takes 3.6 ms",
-            400.0 * against + one_flush,
-        ),
-    ]);
+    let mut rows = cages(places, &client, &File::create(places.data.join("flush"))?)?;
+    rows.push(busy(places, &client)?);
     rows.push(program(places, &client)?);
     rows.push(sustained(&client)?);
     rows.push(restarts(places, &dev)?);
     Ok(rows)
 }
 
-/// The cage's part of calls that find a parked one: from the ticket to the worker's word, as the ledger
-/// has it; and how long those cages took to be built. A pause between calls leaves the forker the time
-/// to build the next, as an agent that thinks does.
-fn cages(places: &Places, client: &Client) -> Result<Vec<Row>> {
+fn read(client: &Client) -> Result<()> {
+    let reply = client.call("filesystem.read", &json!({ "path": "f" }));
+    ensure!(reply.code() == "ok", "{reply:?}");
+    Ok(())
+}
+
+/// Calls that find a parked cage: whole, as their client sees them, and the cage's part of them, from the
+/// ticket to the worker's word, as the ledger has it; and how long those cages took to be built. A pause
+/// between calls leaves the forker the time to build the next, as an agent that thinks does.
+fn cages(places: &Places, client: &Client, flushed: &File) -> Result<Vec<Row>> {
     const PAUSE: Duration = Duration::from_millis(5);
-    let mut peers = Vec::new();
+    let mut others = Peers::all(places)?;
+    let (mut whole, mut flushes) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for _ in 0..CALLS {
             std::thread::sleep(PAUSE);
-            let reply = client.call("filesystem.read", &json!({ "path": "f" }));
-            ensure!(reply.code() == "ok", "{reply:?}");
+            whole.extend(time(1, || read(client))?);
         }
-        peers.extend(time(PEERS, bubblewrap)?);
+        others.round()?;
+        flushes.extend(time(CALLS, || flush(flushed))?);
     }
-    let peer = quantile(&mut peers, 500);
+    let others = others.medians();
+    let &(bubblewrap, peer) = others.first().context("no peer")?;
+    let against = peer / BUBBLEWRAP_US;
     let row = |name, fact: &str, most: f64, times: f64, must| -> Result<Row> {
         let mut took = outcomes(places, ROUNDS * CALLS, fact)?;
         let (p50, p99) = (quantile(&mut took, 500), quantile(&mut took, 990));
-        let peer_name = "bubblewrap --unshare-all true";
-        let holds = p50 <= most * peer / BUBBLEWRAP_US && p50 * times <= peer;
-        Ok(Row { name, unit: "us", p50, p99, peer: Some((peer_name, peer)), must, holds })
+        let holds = p50 <= most * against && p50 * times <= peer;
+        Ok(Row { name, unit: "us", p50, p99, peer: Some((bubblewrap, peer)), must, holds })
     };
-    Ok(vec![
-        row(
-            "cage-parked",
-            "wall_us",
-            60.0,
-            30.0,
-            "<= 60 us where bubblewrap takes 3.6 ms, and 30 times faster",
-        )?,
-        row(
-            "cage-cold",
-            "built_us",
-            1_500.0,
-            2.0,
-            "<= 1.5 ms where bubblewrap takes 3.6 ms, and 2 times faster",
-        )?,
-    ])
+    let parked = row(
+        "cage-parked",
+        "wall_us",
+        60.0,
+        30.0,
+        "<= 60 us where bubblewrap takes 3.6 ms, and 30 times faster",
+    )?;
+    let cold = row(
+        "cage-cold",
+        "built_us",
+        1_500.0,
+        2.0,
+        "<= 1.5 ms where bubblewrap takes 3.6 ms, and 2 times faster",
+    )?;
+    let beside = |row: &Row, name, peer| Row {
+        name,
+        unit: "us",
+        p50: row.p50,
+        p99: row.p99,
+        peer: Some(peer),
+        must: "no bound: the same beside another",
+        holds: true,
+    };
+    let others = others.iter().skip(1).flat_map(|peer| {
+        [beside(&parked, "cage-parked", *peer), beside(&cold, "cage-cold", *peer)]
+    });
+    let others: Vec<Row> = others.collect();
+    let one_flush = quantile(&mut flushes, 500);
+    let (p50, p99) = (quantile(&mut whole, 500), quantile(&mut whole, 990));
+    let call = Row {
+        name: "call-parked",
+        unit: "us",
+        p50,
+        p99,
+        peer: Some((bubblewrap, peer)),
+        must: "<= 400 us + one flush, where bubblewrap takes 3.6 ms",
+        holds: p50 <= 400.0 * against + one_flush,
+    };
+    let mut rows = vec![parked, cold];
+    rows.extend(others);
+    rows.extend([flush_row(one_flush, quantile(&mut flushes, 990)), call]);
+    Ok(rows)
+}
+
+fn flush_row(p50: f64, p99: f64) -> Row {
+    let must = "no bound: what one fdatasync of 512 bytes costs here";
+    Row { name: "flush", unit: "us", p50, p99, peer: None, must, holds: true }
+}
+
+/// Calls without a pause, which use up the stock of cages in no time: the next is built while they wait.
+fn busy(places: &Places, client: &Client) -> Result<Row> {
+    let (mut reads, mut peers) = (Vec::new(), Peers::bubblewrap(places));
+    for _ in 0..ROUNDS {
+        reads.extend(time(CALLS, || read(client))?);
+        peers.round()?;
+    }
+    let peer = peers.medians().first().copied();
+    let must = "no bound: calls without a pause, each in a cage that is built for it";
+    let (p50, p99) = (quantile(&mut reads, 500), quantile(&mut reads, 990));
+    Ok(Row { name: "call-unpaused", unit: "us", p50, p99, peer, must, holds: true })
 }
 
 /// A closed program through a parked cage, from the ticket to the worker's word, beside the same program
@@ -237,17 +245,6 @@ fn outcomes(places: &Places, count: usize, fact: &str) -> Result<Vec<f64>> {
     let last = records.get(records.len().saturating_sub(count)..).unwrap_or_default();
     let of = |record: &serde_json::Value| record.get("facts")?.get(fact)?.as_str()?.parse().ok();
     Ok(last.iter().filter_map(of).collect())
-}
-
-/// bubblewrap with every namespace, and `true`.
-fn bubblewrap() -> Result<()> {
-    let status = Command::new("bwrap")
-        .args(["--unshare-all", "--ro-bind", "/", "/", "--", "/bin/true"])
-        .stderr(Stdio::null())
-        .status()
-        .context("bwrap")?;
-    ensure!(status.success(), "bwrap: {status}");
-    Ok(())
 }
 
 fn flush(file: &File) -> Result<()> {

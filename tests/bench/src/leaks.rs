@@ -18,13 +18,18 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// How often is said how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
+/// Most namespaces that the forker keeps: an id map for each agent and slot, and networks made ahead.
+const KEPT_MAX: usize = 256 + 16;
 /// Memory may grow with what the ledger's readers keep: a record's number and a call's end.
 const BYTES_A_CALL_MAX: u64 = 2_048;
 
 /// What there is of everything.
 #[derive(Debug)]
 struct Count {
+    /// But those of namespaces.
     descriptors: usize,
+    /// Namespaces that the forker keeps by a descriptor: id maps and networks made ahead, both bounded.
+    kept: usize,
     mounts: usize,
     namespaces: usize,
     cgroups: usize,
@@ -51,6 +56,7 @@ pub(crate) fn leaks(dev: &Dev, client: &Client, calls: u64) -> Result<()> {
         && after.namespaces <= before.namespaces
         && after.cgroups <= before.cgroups
         && after.processes <= before.processes;
+    ensure!(after.kept <= KEPT_MAX, "{} namespaces kept", after.kept);
     ensure!(whole, "something stayed: {before:?} {after:?}");
     let grown = after.memory_bytes.saturating_sub(before.memory_bytes);
     ensure!(grown <= calls * BYTES_A_CALL_MAX + (16 << 20), "memory grew by {grown} bytes");
@@ -104,11 +110,19 @@ fn count(dev: &Dev) -> Result<Count> {
         let kib = kib.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
         memory_bytes += kib.unwrap_or(0) * 1_024;
     }
+    let open: Vec<_> = std::fs::read_dir(format!("{forker}/fd"))?.flatten().collect();
+    let is_kept = |link: &std::path::PathBuf| {
+        let link = link.to_string_lossy();
+        link.starts_with("user:[") || link.starts_with("net:[")
+    };
+    let links = open.iter().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let kept = links.filter(is_kept).count();
     let mounts = std::fs::read_to_string(format!("{forker}/mountinfo"))?.lines().count();
     let cages = ["/sys/fs/cgroup/kruxos-dev/cages", "/sys/fs/cgroup/unified/kruxos-dev/cages"];
     let cages = cages.iter().find(|path| std::fs::metadata(path).is_ok());
     Ok(Count {
-        descriptors: entries(format!("{forker}/fd"))?,
+        descriptors: open.len() - kept,
+        kept,
         mounts,
         namespaces: namespaces.len(),
         cgroups: entries((*cages.context("no cgroup of cages")?).to_owned())?,

@@ -1,7 +1,7 @@
 //! The measurements. Each row runs its peer in the same run, rounds of the one between rounds of the
 //! other, so that what else the machine does weighs on both. Started by `ci/bench`.
 //!
-//!     bench KRUX PROGRAMS TREE DATA TOOLBOX [NAME [COUNT]]
+//!     bench KRUX PROGRAMS TREE DATA TOOLBOX NOTHING [NAME [COUNT]]
 //!
 //! One JSON object a line: name, unit, p50, p99, peer, peer_p50, ratio, must, holds.
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@
 mod calls;
 mod engines;
 mod leaks;
+mod peers;
 mod restarts;
 mod rings;
 
@@ -37,6 +38,8 @@ struct Places {
     tree: PathBuf,
     data: PathBuf,
     toolbox: PathBuf,
+    /// A static program that ends at once.
+    nothing: PathBuf,
 }
 
 /// One row.
@@ -61,10 +64,11 @@ fn main() -> Result<()> {
         tree: place(2)?,
         data: place(3)?,
         toolbox: place(4)?,
+        nothing: place(5)?,
     };
-    let wanted = words.get(5).map(String::as_str);
+    let wanted = words.get(6).map(String::as_str);
     if wanted == Some("leaks") {
-        let count = words.get(6).map_or(Ok(LEAKS), |count| count.parse())?;
+        let count = words.get(7).map_or(Ok(LEAKS), |count| count.parse())?;
         return calls::leaks(&places, count);
     }
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);

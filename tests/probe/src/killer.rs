@@ -1,7 +1,8 @@
 //! A service of a test image: kills services, as often and as fast as the file `kill` in a workspace
 //! says (`ROUNDS PAUSE_MS NAME…`), and says at the end what was left lying about. The file `replace`
 //! (`SERVICE PROGRAM`) has it put a program of the tests in a service's place, until the ledger holds
-//! the words that the program is done.
+//! the words that the program is done. The file `toolbox` has it put the malicious program in the place
+//! of `sort`.
 #![forbid(unsafe_code)]
 
 use capabilities as _;
@@ -12,6 +13,7 @@ use linux as _;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json as _;
 use sha2 as _;
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,6 +21,10 @@ use std::process::ExitCode;
 const AGENTS: &str = "/data/agents";
 const SERVICES: &str = "/sys/fs/cgroup/services";
 const CAGES: &str = "/sys/fs/cgroup/cages";
+const ATTACKS: &str = "/usr/lib/kruxos-test/attacks";
+const VICTIM: &str = "/toolbox/sort";
+/// How long a killed forker may take to have a successor.
+const SUCCESSOR_MS_MAX: u64 = 10_000;
 
 fn main() -> ExitCode {
     match serve() {
@@ -37,6 +43,12 @@ fn serve() -> Result<(), ChannelError> {
             if let Ok(words) = std::fs::read_to_string(&order) {
                 std::fs::remove_file(&order).ok();
                 kill(&mut service, &words)?;
+            }
+            let order = home.path().join("workspace/toolbox");
+            if std::fs::remove_file(&order).is_ok() {
+                let bound = mount_bind(ATTACKS, VICTIM).is_ok();
+                let restarted = std::fs::write(format!("{SERVICES}/forker/cgroup.kill"), "1");
+                service.log(&format!("a malicious toolbox: {}", bound && restarted.is_ok()))?;
             }
             let order = home.path().join("workspace/replace");
             if let Ok(words) = std::fs::read_to_string(&order) {
@@ -64,11 +76,15 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
     let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
     let (rounds, pause_ms) = (number(), number());
     let names: Vec<&str> = words.collect();
-    let mut kills = 0;
+    let (mut kills, mut outlived) = (0, 0);
     for _ in 0..rounds {
         for name in &names {
+            let before = (*name == "forker").then(|| (forkers(), caged()));
             if std::fs::write(format!("{SERVICES}/{name}/cgroup.kill"), "1").is_ok() {
                 kills += 1;
+            }
+            if let Some((forker, cages)) = before {
+                outlived += outlive(service, &forker, &cages)?;
             }
             pause(service, pause_ms)?;
             service.alive()?;
@@ -81,7 +97,50 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
         service.alive()?;
     }
     let (zombies, orphans) = (zombies(), orphans());
-    service.log(&format!("killed {kills}: {zombies} zombies, {orphans} orphaned cages"))
+    service.log(&format!(
+        "killed {kills}: {zombies} zombies, {orphans} orphaned cages, {outlived} processes that outlived a forker"
+    ))
+}
+
+/// How many processes of the cages before live on when the forker after `forker` is there.
+fn outlive(
+    service: &mut Service,
+    forker: &[String],
+    cages: &BTreeSet<(String, String)>,
+) -> Result<usize, ChannelError> {
+    for _ in 0..SUCCESSOR_MS_MAX / 10 {
+        if forkers().iter().any(|pid| !forker.contains(pid)) {
+            return Ok(cages
+                .iter()
+                .filter(|(pid, begun)| started(pid).as_ref() == Some(begun))
+                .count());
+        }
+        pause(service, 10)?;
+    }
+    Ok(usize::MAX)
+}
+
+/// Every process of a cage, with when it began.
+fn caged() -> BTreeSet<(String, String)> {
+    let entries = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
+    let pids = entries.flat_map(|entry| processes(&entry.path()));
+    pids.filter_map(|pid| started(&pid).map(|begun| (pid, begun))).collect()
+}
+
+/// When a process began (proc_pid_stat(5), starttime); nothing of one that is gone or a zombie.
+fn started(pid: &str) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
+    (fields.first() != Some(&"Z")).then(|| fields.get(19).map(|field| (*field).to_owned()))?
+}
+
+fn forkers() -> Vec<String> {
+    processes(&Path::new(SERVICES).join("forker"))
+}
+
+fn processes(cgroup: &Path) -> Vec<String> {
+    let list = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    list.lines().map(str::to_owned).collect()
 }
 
 /// Another program in the place of a service's own, and back.
@@ -114,11 +173,7 @@ fn zombies() -> usize {
 
 /// Cages that are nobody's: without a process, or with one that is no child of the forker of now.
 fn orphans() -> usize {
-    let processes = |cgroup: &Path| -> Vec<String> {
-        let list = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        list.lines().map(str::to_owned).collect()
-    };
-    let forkers = processes(&Path::new(SERVICES).join("forker"));
+    let forkers = forkers();
     let is_a_child = |pid: &String| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));

@@ -1,4 +1,4 @@
-/* Makes its read-only root writable, in namespaces that it makes itself, without a lock on the flag.
+/* Changes how mounts spread, in namespaces that it makes itself.
  * Stopped by: seccomp, landlock
  */
 #include "attack.h"

@@ -1,0 +1,109 @@
+//! Five agents that take all they can get, each in its own way, beside one that works: what they cost it,
+//! and that an operator still gets through.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tests::{Client, Image, Operated};
+
+/// Programs of tests/escape/neighbours; the fifth is `filesystem.write`, which flushes.
+const PROGRAMS: [&str; 4] = ["bomb", "hog", "filler", "inodes"];
+/// Calls of the agent that works, quiet and beside the others.
+const CALLS: usize = 600;
+const TIMES: f64 = 2.0;
+/// Time for all five to be at it.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
+/// Seconds of each call of an agent that works, with a pause as one that thinks makes.
+fn work(client: &Client) -> Result<Vec<f64>> {
+    let mut took = Vec::new();
+    for _ in 0..CALLS {
+        std::thread::sleep(Duration::from_millis(50));
+        let started = Instant::now();
+        let reply = client.call("filesystem.read", &json!({ "path": "f" }));
+        ensure!(reply.code() == "ok", "{reply:?}");
+        took.push(started.elapsed().as_secs_f64());
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(took)
+}
+
+fn quantile(sorted: &[f64], permille: usize) -> f64 {
+    sorted.get(sorted.len() * permille / 1_000).copied().unwrap_or(f64::NAN)
+}
+
+/// One call after another until it is over; how each kind of end was counted.
+fn rage(client: &Client, program: Option<&str>, over: &AtomicBool, ends: &AtomicU64) {
+    while !over.load(Ordering::Relaxed) {
+        let input = |program: &str| {
+            let path = format!("mine/{program}");
+            json!({ "command": ["sort", "-o", "mine/out", path] })
+        };
+        let reply = match program {
+            Some(program) => client.call("process.run", &input(program)),
+            None => client.call("filesystem.write", &json!({ "path": "f", "content": "x" })),
+        };
+        // ended by a limit or by its own, but a call that was begun
+        ends.fetch_add(u64::from(reply.number().is_some()), Ordering::Relaxed);
+    }
+}
+
+#[test]
+#[ignore = "takes five minutes: ./ci/test soak"]
+fn five_noisy_neighbours_leave_the_others_their_time() -> Result<()> {
+    let mut operated = Operated::start(&Image::test("smoke")?, "neighbours")?;
+    operated.pair()?;
+    let worker = operated.agent("worker")?;
+    let file = json!({ "path": "f", "content": "x".repeat(4_096) });
+    ensure!(worker.call("filesystem.write", &file).code() == "ok", "write");
+    let order = json!({ "path": "toolbox", "content": "" });
+    ensure!(worker.call("filesystem.write", &order).code() == "ok", "order");
+    operated.machine.wait_for("a malicious toolbox: true", 30)?;
+    std::thread::sleep(UNDER_WAY);
+    work(&worker)?;
+    let quiet = work(&worker)?;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut ends = Vec::new();
+    let mut threads = Vec::new();
+    for program in PROGRAMS.iter().copied().map(Some).chain([None]) {
+        let client = operated.agent(&format!("noisy-{}", program.unwrap_or("flusher")))?;
+        let made = client.call("filesystem.mkdir", &json!({ "path": "mine" }));
+        ensure!(made.code() == "ok", "{made:?}");
+        let (over, count) = (Arc::clone(&over), Arc::new(AtomicU64::new(0)));
+        ends.push((program.unwrap_or("flusher"), Arc::clone(&count)));
+        threads.push(std::thread::spawn(move || rage(&client, program, &over, &count)));
+    }
+    std::thread::sleep(UNDER_WAY);
+    let noisy = work(&worker)?;
+    // an operator approves and exports meanwhile
+    let asked = worker.call("filesystem.delete", &json!({ "path": "f" }));
+    let call = asked.number().unwrap_or_default().to_owned();
+    ensure!(asked.status == 202, "{asked:?}");
+    let started = Instant::now();
+    operated.krux(&["approve", "accept", &call])?;
+    let approved = started.elapsed();
+    let export = operated.config.join("export");
+    operated.krux(&["audit", "export", &export.display().to_string()])?;
+    let exported = started.elapsed() - approved;
+    let verified = operated.krux(&["audit", "verify", &export.display().to_string()])?;
+    ensure!(verified.get("intact") == Some(&Json::Bool(true)), "{verified}");
+    over.store(true, Ordering::Relaxed);
+    let ends: Vec<(&str, u64)> =
+        ends.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed))).collect();
+    let figures = |took: &[f64]| {
+        let [p50, p99] = [500, 990].map(|permille| (quantile(took, permille) * 1e3).round());
+        format!("p50 {p50} ms, p99 {p99} ms")
+    };
+    tests::report(&format!(
+        "quiet {}; beside five {}; approved in {approved:?}, exported in {exported:?}; calls ended: {ends:?}",
+        figures(&quiet),
+        figures(&noisy)
+    ));
+    let times = quantile(&noisy, 990) / quantile(&quiet, 990);
+    ensure!(times <= TIMES, "the p99 of another agent is {times:.1} times that of a quiet box");
+    drop(threads);
+    operated.krux(&["shutdown"])?;
+    operated.machine.wait_gone(60)
+}
