@@ -65,8 +65,12 @@ pub enum Shape {
     Flag,
     /// A call's number: 32 hexadecimal digits.
     Call,
-    /// A program of the toolbox and arguments that its grammar admits, as an array of texts.
+    /// A closed program of the toolbox and arguments that its grammar admits, as an array of texts.
     Command,
+    /// The same of an open program.
+    OpenCommand,
+    /// A SHA-256 digest: 64 hexadecimal digits.
+    Digest,
 }
 
 /// One effect of a call.
@@ -92,6 +96,8 @@ pub enum Source {
     Text(&'static str),
     /// Always this number.
     Number(u64),
+    /// Always these words.
+    Words(&'static [&'static str]),
     /// The program of the command of this name.
     ProgramOf(&'static str),
     /// The arguments of the command of this name.
@@ -113,7 +119,7 @@ impl Source {
             | Self::ArgumentsOf(name)
             | Self::ReadsOf(name)
             | Self::WritesOf(name) => Some(name),
-            Self::Text(_) | Self::Number(_) => None,
+            Self::Text(_) | Self::Number(_) | Self::Words(_) => None,
         }
     }
 }
@@ -136,6 +142,8 @@ pub enum Class {
     Files,
     /// A closed program of the toolbox, and what files its command names.
     Program,
+    /// An open program of the toolbox: it runs what the workspace holds, and has all of it.
+    Code,
     /// Sockets of the internet family, in a network of its own whose loopback is up; what they reach is
     /// the packet filter's to say.
     Network,

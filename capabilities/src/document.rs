@@ -1,7 +1,8 @@
 //! Documentation and schemas, generated from declarations and never written by hand.
 
 use crate::declaration::{Declaration, Performer, Shape};
-use crate::programs::PROGRAMS;
+use crate::program::Program;
+use crate::programs::{OPEN, PROGRAMS};
 use serde_json::{Value as Json, json};
 use std::fmt::Write;
 
@@ -17,10 +18,13 @@ pub fn schema(declaration: &Declaration) -> Json {
             Shape::Number { max } => json!({"type": "integer", "minimum": 0, "maximum": max}),
             Shape::Flag => json!({"type": "boolean"}),
             Shape::Call => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
-            Shape::Command => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+            Shape::Digest => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+            Shape::Command | Shape::OpenCommand => {
+                json!({"type": "array", "items": {"type": "string"}, "minItems": 1})
+            }
         };
         if let Some(members) = property.as_object_mut() {
-            let usages = if parameter.shape == Shape::Command { usages() } else { String::new() };
+            let usages = usages(programs(parameter.shape));
             members
                 .insert("description".to_owned(), json!(format!("{}{usages}", parameter.meaning)));
         }
@@ -36,10 +40,20 @@ pub fn schema(declaration: &Declaration) -> Json {
     })
 }
 
-/// How the commands of all programs are written.
-fn usages() -> String {
-    let line = |program: &&crate::program::Program| format!("\n{}", program.usage());
-    format!("; the programs:{}", PROGRAMS.iter().map(line).collect::<String>())
+/// The programs that a command of this shape is of.
+const fn programs(shape: Shape) -> &'static [&'static Program] {
+    match shape {
+        Shape::Command => PROGRAMS,
+        Shape::OpenCommand => OPEN,
+        _ => &[],
+    }
+}
+
+/// How the commands of these programs are written.
+fn usages(programs: &[&Program]) -> String {
+    let line = |program: &&Program| format!("\n{}", program.usage());
+    let lines: String = programs.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("; the programs:{lines}") }
 }
 
 /// The whole catalogue as Markdown.
@@ -79,9 +93,11 @@ fn page(text: &mut String, declaration: &Declaration) {
         let shape = parameter.shape.describe();
         line(format_args!("| `{}` | {shape}{need} | {} |", parameter.name, parameter.meaning));
     }
-    if declaration.parameters.iter().any(|parameter| parameter.shape == Shape::Command) {
-        line(format_args!("\nPrograms, and what of their options is admitted:\n"));
-        for program in PROGRAMS {
+    for shape in declaration.parameters.iter().map(|parameter| parameter.shape) {
+        for (at, program) in programs(shape).iter().enumerate() {
+            if at == 0 {
+                line(format_args!("\nPrograms, and what of their options is admitted:\n"));
+            }
             line(format_args!("- `{}`: {}", program.usage(), program.purpose));
         }
     }

@@ -156,6 +156,36 @@ pub(crate) static LIST: Declaration = Declaration {
     examples: &[Example { title: "the workspace", input: "{\"path\":\"/workspace\"}", ends: "ok" }],
 };
 
+pub(crate) static DIGEST: Declaration = Declaration {
+    name: "filesystem.digest",
+    version: 1,
+    purpose: "Gives the SHA-256 digest over a directory: every name beneath it, what each is, and the \
+              content of every file. Where a link is, that one is there; it is not followed.",
+    when: "Before process.run_code, which runs only while the workspace is what a person was asked about; \
+           or to tell whether anything changed.",
+    parameters: &[required("path", Shape::Path, "the directory")],
+    answers: &[
+        ("digest", "64 hexadecimal digits"),
+        ("entries", "how many names there are beneath it"),
+        ("bytes", "how long all files are together"),
+    ],
+    effects: &[Template { kind: Kind::Read, form: Form::Region, fields: &[AT_PATH] }],
+    performer: Performer::Cage(Class::Files),
+    risk: Risk::R0,
+    undo: None,
+    failures: &[
+        NOT_FOUND,
+        LINK,
+        KIND,
+        Failure {
+            code: "too_large",
+            when: "more than 10,000 names or 256 MiB are beneath it, or more than 64 levels",
+            next: "delete what is not needed, or name a directory beneath it",
+        },
+    ],
+    examples: &[Example { title: "the workspace", input: "{\"path\":\"/workspace\"}", ends: "ok" }],
+};
+
 pub(crate) static STAT: Declaration = Declaration {
     name: "filesystem.stat",
     version: 1,

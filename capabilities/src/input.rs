@@ -2,7 +2,7 @@
 
 use crate::declaration::{Declaration, Parameter, Shape};
 use crate::program::Command;
-use crate::programs::PROGRAMS;
+use crate::programs::{OPEN, PROGRAMS};
 use contract::digits::unhex_array;
 use contract::path::CanonicalPath;
 use serde_json::{Map, Value as Json};
@@ -114,6 +114,12 @@ impl Shape {
             (Self::Command, value) => {
                 return Command::parse(value, PROGRAMS).map(Argument::Command);
             }
+            (Self::OpenCommand, value) => {
+                return Command::parse(value, OPEN).map(Argument::Command);
+            }
+            (Self::Digest, Json::String(text)) => {
+                unhex_array::<32>(text).map(|_| Argument::Text(text.clone()))
+            }
             (Self::Path, Json::String(text)) => CanonicalPath::parse(text).ok().map(Argument::Path),
             (Self::Text { bytes_max }, Json::String(text)) if text.len() <= bytes_max => {
                 Some(Argument::Text(text.clone()))
@@ -141,7 +147,9 @@ impl Shape {
             Self::Number { max } => format!("a whole number from 0 to {max}"),
             Self::Flag => "true or false".to_owned(),
             Self::Call => "a call's number, 32 hexadecimal digits in lower case".to_owned(),
-            Self::Command => "a program of the toolbox and its arguments, an array".to_owned(),
+            Self::Command => "a closed program and its arguments, an array".to_owned(),
+            Self::OpenCommand => "an open program and its arguments, an array".to_owned(),
+            Self::Digest => "a SHA-256 digest, 64 hexadecimal digits in lower case".to_owned(),
         }
     }
 }

@@ -29,6 +29,7 @@ pub const CATALOGUE: &[&Declaration] = &[
     &filesystem::APPEND,
     &filesystem::COPY,
     &filesystem::DELETE,
+    &filesystem::DIGEST,
     &filesystem::LIST,
     &filesystem::MKDIR,
     &filesystem::MOVE,
@@ -37,6 +38,7 @@ pub const CATALOGUE: &[&Declaration] = &[
     &filesystem::STAT,
     &filesystem::WRITE,
     &process::RUN,
+    &process::RUN_CODE,
     &system::INFO,
     &system::TIME,
 ];

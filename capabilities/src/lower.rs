@@ -56,6 +56,9 @@ fn lower(template: &Template, input: &Accepted, file: Option<&CanonicalPath>) ->
         let value = match source {
             Source::Text(text) => Some(Value::Text((*text).to_owned())),
             Source::Number(number) => Some(Value::Number(*number)),
+            Source::Words(words) => {
+                Some(Value::List(words.iter().map(|word| (*word).to_owned()).collect()))
+            }
             Source::Parameter(name) => match input.get(name) {
                 Some(argument) => Some(value_of(argument)?),
                 None => None,

@@ -4,11 +4,33 @@ use crate::declaration::{
     Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
 };
 use contract::effect::{Field, Form, Kind};
+use contract::path::WORKSPACE;
 use contract::perform::FILE_BYTES_MAX;
 
 const fn does(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
     Template { kind, form: Form::Exact, fields }
 }
+
+const STDIN: Parameter = Parameter {
+    name: "stdin",
+    shape: Shape::Text { bytes_max: 16 << 20 },
+    required: false,
+    meaning: "what it reads as its standard input; nothing without it",
+};
+const ANSWERS: &[(&str, &str)] = &[
+    ("exit", "the exit code; null where a signal ended it"),
+    ("signal", "the number of the signal that ended it, or null"),
+    ("stdout", "the first 4 MiB of what it wrote, as text"),
+    ("stdout_base64", "whether stdout is base64, for bytes that are no UTF-8"),
+    ("stdout_bytes", "how much that was in all"),
+    ("stderr", "the first 64 KiB of what it said of errors"),
+    ("stderr_bytes", "how much that was in all"),
+];
+const NO_PROGRAM: Failure = Failure {
+    code: "no_program",
+    when: "the toolbox of this box does not hold the program",
+    next: "use another, or ask an operator to update the box",
+};
 
 pub(crate) static RUN: Declaration = Declaration {
     name: "process.run",
@@ -25,22 +47,9 @@ pub(crate) static RUN: Declaration = Declaration {
             required: true,
             meaning: "the program and its arguments, as [\"wc\", \"-l\", \"a.txt\"]",
         },
-        Parameter {
-            name: "stdin",
-            shape: Shape::Text { bytes_max: 16 << 20 },
-            required: false,
-            meaning: "what it reads as its standard input; nothing without it",
-        },
+        STDIN,
     ],
-    answers: &[
-        ("exit", "the exit code; null where a signal ended it"),
-        ("signal", "the number of the signal that ended it, or null"),
-        ("stdout", "the first 4 MiB of what it wrote, as text"),
-        ("stdout_base64", "whether stdout is base64, for bytes that are no UTF-8"),
-        ("stdout_bytes", "how much that was in all"),
-        ("stderr", "the first 64 KiB of what it said of errors"),
-        ("stderr_bytes", "how much that was in all"),
-    ],
+    answers: ANSWERS,
     effects: &[
         does(
             Kind::Run,
@@ -61,11 +70,7 @@ pub(crate) static RUN: Declaration = Declaration {
     performer: Performer::Cage(Class::Program),
     risk: Risk::R1,
     undo: None,
-    failures: &[Failure {
-        code: "no_program",
-        when: "the toolbox of this box does not hold the program",
-        next: "use another, or ask an operator to update the box",
-    }],
+    failures: &[NO_PROGRAM],
     examples: &[
         Example {
             title: "count lines",
@@ -78,4 +83,61 @@ pub(crate) static RUN: Declaration = Declaration {
             ends: "ok",
         },
     ],
+};
+
+pub(crate) static RUN_CODE: Declaration = Declaration {
+    name: "process.run_code",
+    version: 1,
+    purpose: "Runs an open program of the toolbox: one that runs what the workspace holds. It may do \
+              anything within the workspace and its limits, has no network and no other file, and begins \
+              only while the workspace is what `expect` says.",
+    when: "Where no other capability does it. Call filesystem.digest of /workspace first and give what it \
+           says as `expect`: who is asked for this is asked for exactly that content.",
+    parameters: &[
+        Parameter {
+            name: "command",
+            shape: Shape::OpenCommand,
+            required: true,
+            meaning: "the program, its script and the script's arguments, as [\"python3\", \"a.py\", \"-v\"]",
+        },
+        Parameter {
+            name: "expect",
+            shape: Shape::Digest,
+            required: true,
+            meaning: "what filesystem.digest says of /workspace",
+        },
+        STDIN,
+    ],
+    answers: ANSWERS,
+    effects: &[Template {
+        kind: Kind::Code,
+        form: Form::Code,
+        fields: &[
+            (Field::Program, Source::ProgramOf("command")),
+            (Field::Argv, Source::ArgumentsOf("command")),
+            (Field::Roots, Source::Words(&[WORKSPACE])),
+            (Field::Digest, Source::Parameter("expect")),
+        ],
+    }],
+    performer: Performer::Cage(Class::Code),
+    risk: Risk::R1,
+    undo: None,
+    failures: &[
+        NO_PROGRAM,
+        Failure {
+            code: "changed",
+            when: "the workspace is not what `expect` says",
+            next: "call filesystem.digest again and ask with what it says now",
+        },
+        Failure {
+            code: "too_large",
+            when: "more than 10,000 names or 256 MiB are in the workspace, or more than 64 levels",
+            next: "delete what is not needed",
+        },
+    ],
+    examples: &[Example {
+        title: "content that is not there",
+        input: "{\"command\":[\"python3\",\"a.py\"],\"expect\":\"0000000000000000000000000000000000000000000000000000000000000000\"}",
+        ends: "changed",
+    }],
 };

@@ -1,9 +1,12 @@
-//! The closed programs of the toolbox. An option that runs another program, reads a file that is not
-//! named in the command, or writes where the command does not say, is not here.
+//! The programs of the toolbox. Of a closed one, an option that runs another program, reads a file that
+//! is not named in the command, or writes where the command does not say, is not here.
 
 use crate::program::{Flag, Program, Takes};
 
-/// Every one, sorted by name; the toolbox has a folder for each (image/toolbox.toml).
+/// Every open one: it runs what the workspace holds. What follows its script is the script's.
+pub const OPEN: &[&Program] = &[&PYTHON3];
+
+/// Every closed one, sorted by name; the toolbox has a folder for each (image/toolbox.toml).
 pub const PROGRAMS: &[&Program] = &[
     &BASE64, &COMM, &CUT, &DIFF, &GREP, &HEAD, &JOIN, &JQ, &PASTE, &SHA256SUM, &SORT, &TAIL, &TR,
     &UNIQ, &WC,
@@ -21,6 +24,17 @@ const fn flag(names: &'static [&'static str], meaning: &'static str) -> Flag {
 const fn with(names: &'static [&'static str], takes: Takes, meaning: &'static str) -> Flag {
     Flag { names, takes: Some(takes), meaning }
 }
+
+static PYTHON3: Program = Program {
+    name: "python3",
+    purpose: "runs a script in Python, with the standard library",
+    options: &[
+        flag(&["-I"], "isolated: no module is looked for beside the script"),
+        flag(&["-O"], "without assertions"),
+    ],
+    operands: &[Takes::Read],
+    more: Some((Takes::Text, 32)),
+};
 
 static BASE64: Program = Program {
     name: "base64",

@@ -19,6 +19,8 @@ fn full(name: &str) -> Json {
             Shape::Flag => json!(true),
             Shape::Call => json!("00112233445566778899aabbccddeeff"),
             Shape::Command => json!(["sort", "-o", "out.txt", "in.txt"]),
+            Shape::OpenCommand => json!(["python3", "a.py", "-v"]),
+            Shape::Digest => json!("00".repeat(32)),
         };
         input.insert(parameter.name.to_owned(), value);
     }

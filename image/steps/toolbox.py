@@ -3,6 +3,7 @@
 A program's folder is what its cage sees as /usr: itself in bin/, its interpreter and its libraries where
 they look for each other, and nothing else. Folders share files by hard links."""
 
+import fnmatch
 import json
 import os
 import pathlib
@@ -43,7 +44,8 @@ def programs():
 
 def packages():
     wanted = programs()
-    return sorted({*wanted["programs"].values(), *wanted["libraries"]["packages"]})
+    opened = [program["package"] for program in wanted["open"].values()]
+    return sorted({*wanted["programs"].values(), *opened, *wanted["libraries"]["packages"]})
 
 
 def pin():
@@ -62,7 +64,7 @@ def pin():
             shown = subprocess.run(["apt-cache", *options, "show", f"{package}:{architecture}={version}"],
                                    capture_output=True, text=True, check=True).stdout
             digest = re.search(r"^SHA256: ([0-9a-f]{64})$", shown, re.MULTILINE).group(1)
-            text += f'\n[{architecture}.{package}]\nversion = "{version}"\nsha256 = "{digest}"\n'
+            text += f'\n[{architecture}."{package}"]\nversion = "{version}"\nsha256 = "{digest}"\n'
     LOCK.write_text(text)
 
 
@@ -100,8 +102,7 @@ def lay_out(arch, folder):
         deb, _ = inputs.fetch_pin(pinned)
         inputs.unpack(deb, unpacked)
     manifest = {}
-    for program, package in sorted(programs()["programs"].items()):
-        files = closure(arch, unpacked, unpacked / "usr/bin" / program)
+    for program, package, files in folders(arch, unpacked):
         for place, source in files.items():
             target = tree / program / place
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,12 +114,38 @@ def lay_out(arch, folder):
         path.chmod(0o755 if path.is_dir() or path.name != "manifest.json" else 0o644)
 
 
-def closure(arch, unpacked, program):
-    """The files that a program needs, itself included: their places beneath /usr, and where they are."""
+def folders(arch, unpacked):
+    """Each program with its package and its files: their places beneath /usr, and where they are."""
+    described = programs()
+    for program, package in sorted(described["programs"].items()):
+        found = held(unpacked / "usr/bin" / program)
+        yield program, package, {f"bin/{program}": found, **closure(arch, unpacked, [found])}
+    for program, opened in sorted(described["open"].items()):
+        found = held(unpacked / "usr/bin" / opened["program"])
+        files = {f"bin/{program}": found}
+        for tree in opened["trees"]:
+            files |= {place: file for place, file in beneath(unpacked / "usr", tree)
+                      if not any(fnmatch.fnmatch(place, pattern) for pattern in opened["without"])}
+        objects = [found, *(file for file in files.values() if ".so" in file.suffixes)]
+        yield program, opened["package"], {**files, **closure(arch, unpacked, objects)}
+
+
+def held(program):
     if not program.exists():
         raise Refused(f"no package of the toolbox holds {program.name}")
-    files = {f"bin/{program.name}": program.resolve()}
-    wanted, known = [program], set()
+    return program.resolve()
+
+
+def beneath(root, tree):
+    """Every file of a tree that has content, links within it included: its place and where it is."""
+    for path in sorted((root / tree).rglob("*")):
+        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+            yield str(path.relative_to(root)), path.resolve()
+
+
+def closure(arch, unpacked, wanted):
+    """What programs and libraries need besides themselves: places beneath /usr, and where those files are."""
+    files, wanted, known = {}, list(wanted), set()
     while wanted:
         described = describe(wanted.pop())
         for interpreter in re.findall(r"program interpreter: (\S+)\]", described):

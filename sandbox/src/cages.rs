@@ -24,7 +24,8 @@ const SLOTS_MAX: u32 = 44;
 /// Most cages that are built at the same time.
 const BUILDING_MAX: usize = 4;
 /// Parked slots that are kept for calls of each class.
-const STOCK: [(Class, usize); 3] = [(Class::Pure, 2), (Class::Files, 8), (Class::Program, 2)];
+const STOCK: [(Class, usize); 4] =
+    [(Class::Pure, 2), (Class::Files, 8), (Class::Program, 2), (Class::Code, 1)];
 /// Most calls that wait for a slot, and how long one waits.
 const WAITING_MAX: usize = 64;
 const WAIT_MS_MAX: u64 = 5_000;
@@ -336,12 +337,14 @@ impl Cages {
     fn serve(&mut self) {
         while let Some(index) = self.next_call() {
             let Some(call) = self.waiting.remove(index) else { return };
-            let Waiting { spec, fds, kind, since_us } = call;
-            let Some((number, prepared)) = self.prepare(&kind, &spec) else { return };
-            let bind = |()| self.bind(number, spec.call, &fds, since_us);
+            let Some((number, prepared)) = self.prepare(&call.kind, &call.spec) else {
+                return self.waiting.push_front(call);
+            };
+            let id = call.spec.call;
+            let bind = |()| self.bind(number, id, &call.fds, call.since_us);
             if let Err(why) = prepared.and_then(bind) {
                 self.said.push(Said::NoCage(why.to_string()));
-                self.said.push(Said::Refused(spec.call, Refusal::NoCage));
+                self.said.push(Said::Refused(id, Refusal::NoCage));
             }
         }
     }

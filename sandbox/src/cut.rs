@@ -1,7 +1,7 @@
 //! `cut`: from the effects of a call to the smallest cage that the kernel can express. Pure. Every
 //! widening beyond the effects is a row of docs/threats.md.
 
-use capabilities::programs::PROGRAMS;
+use capabilities::programs::{OPEN, PROGRAMS};
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::WORKSPACE;
 use contract::perform::{Access, Grant};
@@ -49,7 +49,7 @@ pub(crate) fn cut(capability: &str, effects: &[Effect]) -> Cut {
     grants.extend(program.map(|_| Grant { path: PROGRAM.to_owned(), access: Access::Execute }));
     grants.sort();
     grants.dedup();
-    let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete);
+    let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete | Kind::Code);
     let writable = view == View::WithTrash || effects.iter().any(changes);
     let tries = (capability == rings::CAPABILITY).then(|| tried(effects)).flatten();
     let memory_bytes_max = tries.map_or(u64::MAX, |_| TRIED_MEMORY_BYTES_MAX);
@@ -68,16 +68,19 @@ fn tried(effects: &[Effect]) -> Option<&'static str> {
 fn view(capability: &str, effects: &[Effect]) -> View {
     match capability {
         "filesystem.delete@1" | "filesystem.restore@1" => View::WithTrash,
-        _ if effects.iter().any(|effect| effect.get(Field::Path).is_some()) => View::Workspace,
+        _ if effects.iter().any(|it| it.kind == Kind::Code || it.get(Field::Path).is_some()) => {
+            View::Workspace
+        }
         _ => View::Nothing,
     }
 }
 
 /// The program that is run, if it is one of the toolbox's.
 fn program(effects: &[Effect]) -> Option<&'static str> {
-    let run = effects.iter().find(|effect| effect.kind == Kind::Run)?;
+    let run = effects.iter().find(|effect| matches!(effect.kind, Kind::Run | Kind::Code))?;
     let Some(Value::Text(name)) = run.get(Field::Program) else { return None };
-    PROGRAMS.iter().map(|program| program.name).find(|known| known == name)
+    let programs = if run.kind == Kind::Code { OPEN } else { PROGRAMS };
+    programs.iter().map(|program| program.name).find(|known| known == name)
 }
 
 /// A name is made and removed in the directory above it, since that is what the kernel's rights on
@@ -85,6 +88,13 @@ fn program(effects: &[Effect]) -> Option<&'static str> {
 fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
     let mut grants = Vec::new();
     let renames = view == View::WithTrash || effects.iter().any(|e| e.kind == Kind::Delete);
+    // code has its roots whole, of which there is one
+    let roots = effects.iter().filter_map(|effect| effect.get(Field::Roots));
+    if roots.into_iter().any(|roots| *roots == Value::List(vec![WORKSPACE.to_owned()])) {
+        grants.push(Grant { path: WORKSPACE.to_owned(), access: Access::Own });
+        // an interpreter looks for its library's modules by listing
+        grants.push(Grant { path: PROGRAM.to_owned(), access: Access::Region });
+    }
     for effect in effects {
         let Some(Value::Path(path)) = effect.get(Field::Path) else { continue };
         let path = path.as_str();
@@ -189,6 +199,24 @@ mod tests {
         let input = declaration.accept(&json!({"command": ["jq", "."], "stdin": "1"})).unwrap();
         let cut = cut("process.run@1", &declaration.lower(&input).unwrap());
         assert_eq!((cut.view, cut.writable, cut.program), (View::Nothing, false, Some("jq")));
+    }
+
+    #[test]
+    fn code_has_the_workspace_and_its_program_and_nothing_else() {
+        let path = |path: &str| path.to_owned();
+        let input = json!({"command": ["python3", "a.py"], "expect": "00".repeat(32)});
+        assert_eq!(
+            check("process.run_code", &input),
+            [
+                (path("/usr"), Access::Region),
+                (path("/usr"), Access::Execute),
+                (path("/workspace"), Access::Own),
+            ]
+        );
+        let declaration = find("process.run_code").unwrap();
+        let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
+        let cut = cut(&declaration.id(), &effects);
+        assert_eq!((cut.view, cut.writable, cut.program), (View::Workspace, true, Some("python3")));
     }
 
     #[test]

@@ -17,7 +17,10 @@ const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
 /// The `CLONE_NEW…` of sched.h, of which a child that is made may have none.
 const CLONE_NEW: u64 = 0x7e02_0080;
+const EACCES: u16 = 13;
 const ENOTTY: u16 = 25;
+const ENOSYS: u16 = 38;
+const ENOTSUP: u16 = 95;
 
 const fn is(index: u8, mask: u64, value: u64) -> Argument {
     Argument { index, mask, value }
@@ -81,7 +84,7 @@ const FILES: &[Entry] = &[
     ("unlinkat", Admits::All, "filesystem.write: what it could not finish"),
 ];
 
-/// What the worker needs to run a closed program, and that program.
+/// What the worker needs to run a program, and that program.
 const PROGRAM: &[Entry] = &[
     ("mmap", WRITE_OR_EXECUTE, "memory; libraries are mapped to be executed"),
     ("pipe2", Admits::All, "what the program writes"),
@@ -97,7 +100,6 @@ const PROGRAM: &[Entry] = &[
     ("getrandom", Admits::All, "glibc's memory"),
     ("prlimit64", ASKING, "glibc's start: how large the stack may be"),
     ("futex", Admits::All, "glibc's locks"),
-    ("mincore", Admits::All, "grep and diff: where the stack ends, since there is no /proc"),
     ("ioctl", Admits::Fails(ENOTTY), "whether output is a terminal: it never is"),
     ("fadvise64", Admits::All, "coreutils say how they read"),
     ("sysinfo", Admits::All, "sort: how much memory there is"),
@@ -110,6 +112,38 @@ const PROGRAM: &[Entry] = &[
     ("getcwd", Admits::All, "jq's start"),
 ];
 
+/// What a closed program needs besides.
+const CLOSED: &[Entry] =
+    &[("mincore", Admits::All, "grep and diff: where the stack ends, since there is no /proc")];
+
+/// What code needs besides a program: Python with files, threads and children.
+const CODE: &[Entry] = &[
+    ("getdents64", Admits::All, "os.listdir; the digest of the workspace"),
+    ("fsync", Admits::All, "os.fsync"),
+    ("fdatasync", Admits::All, "sqlite3"),
+    ("pwrite64", Admits::All, "sqlite3"),
+    ("truncate", Admits::All, "os.truncate"),
+    ("sendfile", Admits::All, "shutil.copy"),
+    ("utimensat", Admits::All, "shutil.copystat"),
+    ("listxattr", Admits::Fails(ENOTSUP), "shutil.copystat: there are none"),
+    ("fchmod", Admits::All, "os.fchmod"),
+    ("umask", Admits::All, "os.umask"),
+    ("unlinkat", Admits::All, "shutil.rmtree"),
+    ("dup", Admits::All, "os.dup"),
+    ("close_range", Admits::All, "subprocess"),
+    ("waitid", Admits::All, "subprocess: a program that cannot be started"),
+    ("epoll_create1", Admits::Fails(ENOSYS), "selectors looks for it, and uses poll"),
+    ("socket", Admits::Fails(EACCES), "pwd.getpwuid: glibc asks for nscd; socket.socket fails"),
+    ("clone3", Admits::Fails(ENOSYS), "threads; glibc uses clone then, whose flags can be seen"),
+    ("exit", Admits::All, "the end of a thread"),
+    ("madvise", Admits::All, "the stack of a thread that ended"),
+    ("gettid", Admits::All, "threading"),
+    ("getpid", Admits::All, "os.getpid"),
+    ("getppid", Admits::All, "os.getppid"),
+    ("getrusage", Admits::All, "resource"),
+    ("clock_nanosleep", Admits::All, "time.sleep"),
+];
+
 /// What a cage with sockets needs besides.
 const NETWORK: &[Entry] = &[
     ("socket", INET_DATAGRAM, "cage.try of nftables"),
@@ -119,9 +153,9 @@ const NETWORK: &[Entry] = &[
 ];
 
 /// What an older interface of the architecture is used for: by every worker, by the files class and the
-/// program class, and by the latter alone.
+/// two of programs, by those two, and by code alone.
 #[cfg(target_arch = "x86_64")]
-const OLDER: [&[Entry]; 3] = [
+const OLDER: [&[Entry]; 4] = [
     &[
         ("arch_prctl", Admits::All, "thread pointer at start"),
         ("poll", Admits::All, "descriptors 0 to 2 checked at start"),
@@ -132,30 +166,46 @@ const OLDER: [&[Entry]; 3] = [
         ("dup2", Admits::All, "the program's descriptors"),
         ("access", Admits::All, "ld.so looks for a list of libraries"),
     ],
+    &[
+        ("readlink", Admits::All, "where Python looks for its library"),
+        ("unlink", Admits::All, "os.remove"),
+        ("rename", Admits::All, "os.rename"),
+        ("mkdir", Admits::All, "os.mkdir"),
+        ("rmdir", Admits::All, "os.rmdir"),
+        ("chmod", Admits::All, "os.chmod"),
+    ],
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const OLDER: [&[Entry]; 3] = [
+const OLDER: [&[Entry]; 4] = [
     &[
         ("ppoll", Admits::All, "descriptors 0 to 2 checked at start; pipes of a program"),
         ("clock_gettime", Admits::All, "system.time, where the vdso is not used"),
     ],
     &[],
     &[("faccessat", Admits::All, "ld.so looks for a list of libraries")],
+    &[
+        ("readlinkat", Admits::All, "where Python looks for its library"),
+        ("fchmodat", Admits::All, "os.chmod"),
+        ("mkdirat", Admits::All, "os.mkdir"),
+        ("renameat", Admits::All, "os.rename"),
+    ],
 ];
 
 /// The entries of a class.
 pub(crate) fn entries(class: Class) -> impl Iterator<Item = &'static Entry> {
-    let [every, files, program] = OLDER;
-    let more: [&[Entry]; 5] = match class {
-        Class::Pure => [every, NO_PROGRAM, REPORT, &[], &[]],
-        Class::Files => [every, NO_PROGRAM, PART, FILES, files],
-        Class::Program => [every, PART, PROGRAM, files, program],
-        Class::Network => [every, NO_PROGRAM, REPORT, NETWORK, &[]],
+    let [every, files, program, code] = OLDER;
+    let more = match class {
+        Class::Pure => vec![every, NO_PROGRAM, REPORT],
+        Class::Files => vec![every, NO_PROGRAM, PART, FILES, files],
+        Class::Program => vec![every, PART, PROGRAM, CLOSED, files, program],
+        Class::Code => vec![every, PART, PROGRAM, CODE, files, program, code],
+        Class::Network => vec![every, NO_PROGRAM, REPORT, NETWORK],
     };
     EVERY.iter().chain(more.into_iter().flatten())
 }
 
-const CLASSES: [Class; 4] = [Class::Pure, Class::Files, Class::Program, Class::Network];
+const CLASSES: [Class; 5] =
+    [Class::Pure, Class::Files, Class::Program, Class::Code, Class::Network];
 
 /// The filters of all classes, compiled once: a cage's child installs one and compiles none.
 #[derive(Debug)]
@@ -203,11 +253,15 @@ mod tests {
                 let admitted = forker.contains(&format!("\"{entry}\""));
                 assert!(admitted, "{name}: the forker's filter stops it");
             }
-            assert_eq!(names.contains(&"socket"), class == Class::Network, "{class:?}");
+            let made = |(name, admits, _): &Entry| {
+                *name == "socket" && !matches!(admits, Admits::Fails(_))
+            };
+            assert_eq!(entries(class).any(made), class == Class::Network, "{class:?}");
             for never in ["ptrace", "mount", "unshare", "symlinkat", "linkat", "kill"] {
                 assert!(!names.contains(&never), "{never}");
             }
-            assert_eq!(names.contains(&"clone"), class == Class::Program, "{class:?}");
+            let programs = matches!(class, Class::Program | Class::Code);
+            assert_eq!(names.contains(&"clone"), programs, "{class:?}");
         }
     }
 }

@@ -80,7 +80,11 @@ pub(crate) fn become_worker(
 /// call's part. The rule is on the root, since a walk up from a file passes over the directory on
 /// which its file system is mounted.
 fn base(worker: OwnedFd, class: Class) -> Reach {
-    let rights = if class == Class::Program { Rights::Programs } else { Rights::Files };
+    let rights = match class {
+        Class::Code => Rights::All,
+        Class::Program => Rights::Programs,
+        Class::Pure | Class::Files | Class::Network => Rights::Files,
+    };
     let files = vec![("/".to_owned(), rights)];
     Reach { files, programs: vec![worker], ..Reach::default() }
 }
@@ -96,7 +100,7 @@ fn own_root(class: Class) -> Result<(), KernelError> {
     mount("tmpfs", "/run", "tmpfs", flags, Some(c"size=64k,nr_inodes=16,mode=0755"))
         .map_err(failed("mount"))?;
     let (program, links) = match class {
-        Class::Program => (Some(PROGRAM), ["lib", "lib64"].as_slice()),
+        Class::Program | Class::Code => (Some(PROGRAM), ["lib", "lib64"].as_slice()),
         Class::Pure | Class::Files | Class::Network => (None, [].as_slice()),
     };
     for place in [WORKSPACE, WITH_TRASH].into_iter().chain(program) {

@@ -2,6 +2,7 @@
 //! writes one JSON object as the answer; its failure is a declared code.
 
 mod cage;
+mod digest;
 mod filesystem;
 mod process;
 mod system;
@@ -54,6 +55,7 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
         "filesystem.append@1" => filesystem::append(input),
         "filesystem.copy@1" => filesystem::copy(input),
         "filesystem.delete@1" => filesystem::delete(input, work.call),
+        "filesystem.digest@1" => digest::digest(input),
         "filesystem.list@1" => filesystem::list(input),
         "filesystem.mkdir@1" => filesystem::mkdir(input),
         "filesystem.move@1" => filesystem::rename(input),
@@ -62,6 +64,7 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
         "filesystem.stat@1" => filesystem::stat(input),
         "filesystem.write@1" => filesystem::write(input, work.call),
         "process.run@1" => process::run(input),
+        "process.run_code@1" => process::run_code(input),
         "system.info@1" => Ok(system::info()),
         "system.time@1" => Ok(system::time()),
         _ => Err("unknown_capability"),

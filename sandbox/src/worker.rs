@@ -114,6 +114,7 @@ fn kept(grants: &[Grant]) -> Reach {
         Access::Write => Rights::Make,
         Access::Rename => Rights::Rename,
         Access::Execute => Rights::Execute,
+        Access::Own => Rights::Own,
     };
     let is_there = |path: &str| {
         statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)

@@ -54,6 +54,8 @@ pub enum Field {
     Argv,
     /// Directories that code may touch.
     Roots,
+    /// SHA-256 over what lies beneath them, which is asserted before the code begins.
+    Digest,
     /// A host name in lower-case A-labels, or an address as text.
     Host,
     /// An IP address.
@@ -222,7 +224,7 @@ impl Kind {
             Self::Read | Self::Delete => &[Field::Path],
             Self::Write => &[Field::Path, Field::Bytes],
             Self::Run => &[Field::Program, Field::Argv],
-            Self::Code => &[Field::Program, Field::Roots],
+            Self::Code => &[Field::Roots, Field::Program, Field::Argv, Field::Digest],
             Self::Connect => &[
                 Field::Host,
                 Field::Address,
@@ -244,13 +246,14 @@ impl Kind {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Subject,
         Self::Path,
         Self::Bytes,
         Self::Program,
         Self::Argv,
         Self::Roots,
+        Self::Digest,
         Self::Host,
         Self::Address,
         Self::Port,
@@ -274,6 +277,7 @@ impl Field {
             Self::Program => "program",
             Self::Argv => "argv",
             Self::Roots => "roots",
+            Self::Digest => "digest",
             Self::Host => "host",
             Self::Address => "address",
             Self::Port => "port",
@@ -297,7 +301,8 @@ impl Field {
             Self::Address => Type::Address,
             Self::Bytes | Self::Port => Type::Number,
             Self::Argv | Self::Roots => Type::List,
-            Self::Subject
+            Self::Digest
+            | Self::Subject
             | Self::Program
             | Self::Method
             | Self::UrlPath

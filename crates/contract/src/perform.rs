@@ -230,6 +230,8 @@ pub enum Access {
     Rename,
     /// Execute what is beneath a directory, and read it.
     Execute,
+    /// Everything beneath a directory but executing.
+    Own,
 }
 
 /// From a worker to the forker.

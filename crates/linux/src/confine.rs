@@ -84,6 +84,8 @@ pub enum Rights {
     ReadThis,
     /// Everything but executing.
     Own,
+    /// Everything.
+    All,
     /// Execute, and read what is executed.
     Execute,
     /// Make, write and replace files and directories; link and rename into it.
@@ -211,6 +213,7 @@ fn add_rules(mut created: RulesetCreated, reach: &Reach) -> Result<(), LandlockE
 fn access(rights: Rights) -> BitFlags<AccessFs> {
     match rights {
         Rights::Read | Rights::ReadThis => AccessFs::ReadFile | AccessFs::ReadDir,
+        Rights::All => AccessFs::from_all(LANDLOCK_ABI),
         Rights::Own => AccessFs::from_all(LANDLOCK_ABI) & !AccessFs::Execute,
         Rights::Execute => AccessFs::Execute | AccessFs::ReadFile,
         Rights::Make => {

@@ -31,7 +31,7 @@ const STRICT: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_XDEV);
 
 /// A place: an open directory, and a name in it.
-struct Place {
+pub(super) struct Place {
     above: OwnedFd,
     name: String,
 }
@@ -208,7 +208,7 @@ pub(super) fn restore(input: &Accepted) -> Performed {
 }
 
 /// Opens the directory above a path argument; the path's last name is not touched.
-fn place(input: &Accepted, parameter: &str) -> Result<Place, &'static str> {
+pub(super) fn place(input: &Accepted, parameter: &str) -> Result<Place, &'static str> {
     place_in(WORKSPACE, input, parameter)
 }
 
@@ -245,7 +245,7 @@ fn directory(path: &str) -> Result<OwnedFd, &'static str> {
     openat(CWD, path, flags, Mode::empty()).map_err(code)
 }
 
-fn open(place: &Place, flags: OFlags, mode: Mode) -> Result<OwnedFd, &'static str> {
+pub(super) fn open(place: &Place, flags: OFlags, mode: Mode) -> Result<OwnedFd, &'static str> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     openat2(&place.above, &place.name, flags, mode, STRICT).map_err(code)
 }
@@ -276,7 +276,7 @@ fn refuse_full_directory(place: &Place) -> Result<(), &'static str> {
 }
 
 /// What a refusal of the kernel is called in the catalogue.
-fn code(errno: Errno) -> &'static str {
+pub(super) fn code(errno: Errno) -> &'static str {
     match errno {
         Errno::NOENT => "not_found",
         Errno::EXIST => "exists",

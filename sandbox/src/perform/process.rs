@@ -1,4 +1,4 @@
-//! Runs a closed program of the toolbox. Its folder is mounted at `/usr`, Landlock lets nothing else be
+//! Runs a program of the toolbox. Its folder is mounted at `/usr`, Landlock lets nothing else be
 //! executed, and everything that it starts ends with the cage.
 
 use super::Performed;
@@ -20,13 +20,28 @@ const STDOUT_BYTES_MAX: usize = 4 << 20;
 const STDERR_BYTES_MAX: usize = 64 << 10;
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// Runs an open program, if the workspace is what was decided.
+pub(super) fn run_code(input: &Accepted) -> Performed {
+    let Some(Argument::Text(expected)) = input.get("expect") else { return Err("bad_input") };
+    if super::digest::of_workspace()?.digest() != *expected {
+        return Err("changed");
+    }
+    // without one Python asks who its user is
+    perform(input, Some(("HOME", WORKSPACE)))
+}
+
+/// Runs a closed program.
 pub(super) fn run(input: &Accepted) -> Performed {
+    perform(input, None)
+}
+
+fn perform(input: &Accepted, home: Option<(&str, &str)>) -> Performed {
     let Some(Argument::Command(command)) = input.get("command") else { return Err("bad_input") };
     let stdin = match input.get("stdin") {
         Some(Argument::Text(text)) => Some(text.as_bytes()),
         _ => None,
     };
-    let mut child = spawn(command, stdin.is_some())?;
+    let mut child = spawn(command, stdin.is_some(), home)?;
     let (stdout, stderr) =
         attend(&mut child, stdin.unwrap_or_default()).map_err(|_errno| "failed")?;
     let status = child.wait().map_err(|_error| "failed")?;
@@ -45,7 +60,11 @@ pub(super) fn run(input: &Accepted) -> Performed {
     }))
 }
 
-fn spawn(command: &Decided, has_stdin: bool) -> Result<Child, &'static str> {
+fn spawn(
+    command: &Decided,
+    has_stdin: bool,
+    home: Option<(&str, &str)>,
+) -> Result<Child, &'static str> {
     let place = if rustix::fs::access(WORKSPACE, rustix::fs::Access::EXISTS).is_ok() {
         WORKSPACE
     } else {
@@ -55,6 +74,7 @@ fn spawn(command: &Decided, has_stdin: bool) -> Result<Child, &'static str> {
         .args(&command.arguments)
         .env_clear()
         .envs([("LC_ALL", "C.UTF-8"), ("PATH", "/usr/bin")])
+        .envs(home)
         .current_dir(place)
         // 0 is the box's /dev/null, which has no name here
         .stdin(if has_stdin { Stdio::piped() } else { Stdio::inherit() })

@@ -1,5 +1,5 @@
 /* Listens on the box's own loopback, where its doors are.
- * Stopped by: seccomp, net, landlock
+ * Stopped by: seccomp, net
  */
 #include "attack.h"
 

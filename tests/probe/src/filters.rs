@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 const WORKSPACE: &str = "/data/agents/alice/workspace";
 const WORKER: &str = "/usr/bin/worker";
 /// More numbers than any filter has entries.
-const ENTRIES_MAX: usize = 80;
+const ENTRIES_MAX: usize = 128;
 
 impl Stand<'_> {
     /// All classes.
@@ -24,8 +24,15 @@ impl Stand<'_> {
         self.say("the worker in its own place", back.is_ok(), &format!("{back:?}"))?;
         self.restart_forker()?;
         std::fs::write(format!("{WORKSPACE}/lines.txt"), "b 1\na 2\na 2\n").ok();
-        let classes =
-            [("pure", pure()), ("files", files()), ("program", programs()), ("network", network())];
+        std::fs::write(format!("{WORKSPACE}/hello.py"), "print(1)\n").ok();
+        std::fs::write(format!("{WORKSPACE}/all.py"), ALL).ok();
+        let classes = [
+            ("pure", pure()),
+            ("files", files()),
+            ("program", programs()),
+            ("code", code()),
+            ("network", network()),
+        ];
         for (class, calls) in classes {
             self.class(class, &calls)?;
         }
@@ -39,7 +46,11 @@ impl Stand<'_> {
         }
         let names = calls.iter().map(|(capability, input)| format!("{capability} {input:.60}"));
         let ends = ["crashed", "forbidden_call", "late", "NoCage", "BadSpec", "ok null 31"];
-        let bad = |end: &String| ends.iter().any(|word| end.starts_with(word));
+        // what a program's calls ask for is asked for only where the program does all of its work
+        let program = matches!(class, "program" | "code");
+        let bad = |end: &String| {
+            ends.iter().any(|word| end.starts_with(word)) || program && !end.starts_with("ok 0 ")
+        };
         let bad: Vec<(String, &String)> = names.zip(&whole).filter(|(_, end)| bad(end)).collect();
         self.say(&format!("filter {class} whole"), bad.is_empty(), &format!("{bad:?}"))?;
         // the first number that no entry has
@@ -68,6 +79,19 @@ impl Stand<'_> {
         self.say(&format!("filter {class} ends"), false, &entries)
     }
 
+    /// The input, with the digest of the workspace of now where it expects one.
+    fn expecting(&mut self, input: &Json) -> Result<Json, ChannelError> {
+        let mut input = input.clone();
+        if let Some(expect) = input.get_mut("expect") {
+            let whole = json!({ "path": "/workspace" });
+            let effects = self.effects("filesystem.digest", &whole);
+            let came =
+                self.perform(("alice", 200_001), "filesystem.digest", &whole, effects, LIMITS)?;
+            *expect = ended(&came).1.get("digest").cloned().unwrap_or_default();
+        }
+        Ok(input)
+    }
+
     /// How a call ended: its code, and how its program did.
     fn signature(
         &mut self,
@@ -75,6 +99,7 @@ impl Stand<'_> {
         capability: &str,
         input: &Json,
     ) -> Result<String, ChannelError> {
+        let input = &self.expecting(input)?;
         let effects = self.effects(capability, input);
         let came: Came = self.perform((agent, 200_001), capability, input, effects, LIMITS)?;
         if let Err(refusal) = &came {
@@ -85,6 +110,37 @@ impl Stand<'_> {
         Ok(format!("{code} {} {} {}", of("exit"), of("signal"), of("stderr_bytes")))
     }
 }
+
+/// What open programs do, by the module that asks the kernel for it.
+const ALL: &str = r#"
+import os, pwd, select, _thread, time, resource
+os.chdir("/workspace"); os.getcwd(); os.listdir("."); os.sysconf("SC_PHYS_PAGES"); os.sched_getaffinity(0)
+os.getpid(); os.getppid(); os.getuid(); os.geteuid(); os.getgid(); os.getegid(); os.umask(0o022)
+resource.getrusage(resource.RUSAGE_SELF)
+try: pwd.getpwuid(1100)
+except KeyError: pass
+try: os.listxattr("hello.py")
+except OSError: pass
+try: select.epoll()
+except OSError: pass
+try: os.posix_spawn("/nothing", ["nothing"], {})
+except OSError: pass
+os.mkdir("code"); file = os.open("code/a", os.O_RDWR | os.O_CREAT)
+os.pwrite(file, b"content", 0); os.fsync(file); os.fdatasync(file); os.ftruncate(file, 4); os.truncate("code/a", 3)
+os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED); os.fchmod(file, 0o600); os.chmod("code/a", 0o644)
+os.utime("code/a", (1, 1)); os.lseek(file, 0, os.SEEK_SET)
+copy = os.open("code/b", os.O_WRONLY | os.O_CREAT); os.sendfile(copy, file, 0, 3)
+os.close(os.dup(copy)); os.dup2(copy, 20, inheritable=False); os.dup2(copy, 21); os.closerange(20, 22)
+os.rename("code/b", "code/c"); os.unlink("code/c")
+above = os.open("code", os.O_RDONLY); os.unlink("a", dir_fd=above); os.rmdir("code")
+much = bytearray()
+for _ in range(64): much.extend(b"x" * 65536)
+done = _thread.allocate_lock(); done.acquire(); _thread.start_new_thread(done.release, ()); done.acquire()
+time.sleep(0.01); _thread.get_native_id()
+child = os.fork()
+if child == 0: os._exit(0)
+os.waitpid(child, 0); print(os.isatty(1))
+"#;
 
 fn pure() -> Vec<(&'static str, Json)> {
     vec![("system.info", json!({})), ("system.time", json!({}))]
@@ -120,6 +176,14 @@ fn programs() -> Vec<(&'static str, Json)> {
         ("process.run", json!({ "command": ["sort", "-u"], "stdin": much })),
         run(json!(["tail", "-n", "1", "lines.txt"])),
     ]
+}
+
+/// A start that does nothing, and much.
+fn code() -> Vec<(&'static str, Json)> {
+    let run = |script: &str| {
+        ("process.run_code", json!({ "command": ["python3", script], "expect": "", "stdin": "x" }))
+    };
+    vec![run("hello.py"), run("all.py")]
 }
 
 /// Rings that hold; the filter itself is what the others show.

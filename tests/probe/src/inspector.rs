@@ -62,6 +62,7 @@ fn keep(work: &Work) -> Option<()> {
         Access::Write => Rights::Make,
         Access::Rename => Rights::Rename,
         Access::Execute => Rights::Execute,
+        Access::Own => Rights::Own,
     };
     let grants = work.grants.iter().filter(|grant| is_there(&grant.path));
     let files = grants.map(|grant| (grant.path.clone(), rights(grant.access))).collect();

@@ -2,7 +2,7 @@
 //! says (`ROUNDS PAUSE_MS NAME…`), and says at the end what was left lying about. The file `replace`
 //! (`SERVICE PROGRAM`) has it put a program of the tests in a service's place, until the ledger holds
 //! the words that the program is done. The file `toolbox` has it put the malicious program in the place
-//! of `sort`.
+//! of `sort`; the file `count` has it say what there is of what calls are made with.
 #![forbid(unsafe_code)]
 
 use capabilities as _;
@@ -49,6 +49,10 @@ fn serve() -> Result<(), ChannelError> {
                 let bound = mount_bind(ATTACKS, VICTIM).is_ok();
                 let restarted = std::fs::write(format!("{SERVICES}/forker/cgroup.kill"), "1");
                 service.log(&format!("a malicious toolbox: {}", bound && restarted.is_ok()))?;
+            }
+            let order = home.path().join("workspace/count");
+            if std::fs::remove_file(&order).is_ok() {
+                service.log(&format!("counted: {}", count()))?;
             }
             let order = home.path().join("workspace/replace");
             if let Ok(words) = std::fs::read_to_string(&order) {
@@ -100,6 +104,36 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
     service.log(&format!(
         "killed {kills}: {zombies} zombies, {orphans} orphaned cages, {outlived} processes that outlived a forker"
     ))
+}
+
+/// What there is of everything that a call is made with: the forker's descriptors but those of
+/// namespaces, which it keeps some of; mounts; namespaces that processes are in; cgroups; processes.
+fn count() -> String {
+    let forker = forkers().into_iter().next().unwrap_or_default();
+    let entries = |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let links = entries(&format!("/proc/{forker}/fd"))
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let is_kept = |link: &std::path::PathBuf| {
+        let link = link.to_string_lossy();
+        link.starts_with("user:[") || link.starts_with("net:[")
+    };
+    let open = links.filter(|link| !is_kept(link)).count();
+    let mounts = std::fs::read_to_string(format!("/proc/{forker}/mountinfo")).unwrap_or_default();
+    let processes: Vec<_> = entries("/proc")
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .collect();
+    let namespaces: BTreeSet<_> = processes
+        .iter()
+        .flat_map(|process| entries(&process.path().join("ns").to_string_lossy()))
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .collect();
+    format!(
+        "{open} descriptors, {} mounts, {} namespaces, {} cgroups, {} processes",
+        mounts.lines().count(),
+        namespaces.len(),
+        entries(CAGES).filter(|entry| entry.path().is_dir()).count(),
+        processes.len()
+    )
 }
 
 /// How many processes of the cages before live on when the forker after `forker` is there.

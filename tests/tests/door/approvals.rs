@@ -89,6 +89,71 @@ fn a_call_that_waits_is_performed_once_after_a_yes_to_what_was_seen() -> Result<
     operated.machine.wait_gone(60)
 }
 
+/// Runs a script with an operator's yes; `meanwhile` is what its agent does before that.
+fn run_code(
+    operated: &Operated,
+    client: &Client,
+    script: &str,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<Reply> {
+    let written = client.call("filesystem.write", &json!({ "path": "a.py", "content": script }));
+    ensure!(written.code() == "ok", "{written:?}");
+    let digest = client.call("filesystem.digest", &json!({ "path": "/workspace" }));
+    let expect = digest.json.pointer("/result/digest").context("digest")?;
+    let input = json!({ "command": ["python3", "a.py", "word"], "expect": expect });
+    let asked = client.call("process.run_code", &input);
+    ensure!(asked.status == 202, "{asked:?}");
+    let call = asked.number().context("number")?;
+    // what a person is asked about says all of it
+    let shown = operated.krux(&["approve", "list"])?.to_string();
+    let digest = expect.as_str().unwrap_or_default();
+    for part in ["may do anything within roots=[/workspace]", "program=python3", "word", digest] {
+        ensure!(shown.contains(part), "{part} is not in {shown}");
+    }
+    meanwhile()?;
+    operated.krux(&["approve", "accept", call])?;
+    end(client, call)
+}
+
+#[test]
+fn code_runs_where_a_person_said_yes_to_what_is_there_and_reaches_nothing_else() -> Result<()> {
+    let mut operated = Operated::start(&Image::test("smoke")?, "code")?;
+    operated.pair()?;
+    let client = operated.agent("coder")?;
+    let exists =
+        |path: &str| client.call("filesystem.stat", &json!({ "path": path })).code() == "ok";
+    let script = "import sys, os\nopen('made.txt', 'w').write('x')\nprint(6 * 7, sys.argv[1:])\n";
+    // its agent changes what was seen: nothing runs
+    let changed = run_code(&operated, &client, script, || {
+        let other = json!({ "path": "b.py", "content": "print('other')" });
+        ensure!(client.call("filesystem.write", &other).code() == "ok", "write");
+        Ok(())
+    })?;
+    ensure!(changed.code() == "changed" && !exists("made.txt"), "{changed:?}");
+    let ran = run_code(&operated, &client, script, || Ok(()))?;
+    let stdout = ran.json.pointer("/result/stdout").and_then(Json::as_str);
+    ensure!(stdout == Some("42 ['word']\n") && exists("made.txt"), "{ran:?}");
+    // no file but the workspace's, none of it executed, no socket, no other program
+    let tries = "import os, subprocess
+def tried(name, work):
+    try: work(); print(name, 'done')
+    except OSError as error: print(name, error.errno)
+tried('passwd', lambda: open('/etc/passwd'))
+tried('proc', lambda: os.listdir('/proc'))
+tried('data', lambda: os.listdir('/data'))
+tried('shell', lambda: subprocess.run(['/bin/sh', '-c', 'true']))
+tried('own', lambda: (os.chmod('a.py', 0o755), subprocess.run(['/workspace/a.py'])))
+tried('root', lambda: open('/x', 'w'))
+import socket
+tried('socket', lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+";
+    let seen = run_code(&operated, &client, tries, || Ok(()))?;
+    let stdout = seen.json.pointer("/result/stdout").and_then(Json::as_str).unwrap_or_default();
+    ensure!(stdout.lines().count() == 7 && !stdout.contains("done"), "{seen:?}");
+    operated.krux(&["shutdown"])?;
+    operated.machine.wait_gone(60)
+}
+
 /// Waits until pdp was started `starts` times and serves.
 fn ready_again(operated: &Operated, starts: u64) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! Five agents that take all they can get, each in its own way, beside one that works: what they cost it,
 //! and that an operator still gets through.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -104,6 +104,78 @@ fn five_noisy_neighbours_leave_the_others_their_time() -> Result<()> {
     let times = quantile(&noisy, 990) / quantile(&quiet, 990);
     ensure!(times <= TIMES, "the p99 of another agent is {times:.1} times that of a quiet box");
     drop(threads);
+    operated.krux(&["shutdown"])?;
+    operated.machine.wait_gone(60)
+}
+
+/// What the box says that there is, once what is dying has had its time.
+fn counted(operated: &Operated, client: &Client, times: usize) -> Result<Vec<u64>> {
+    std::thread::sleep(UNDER_WAY);
+    let order = json!({ "path": "count", "content": "" });
+    ensure!(client.call("filesystem.write", &order).code() == "ok", "order");
+    for _ in 0..100 {
+        let console = operated.machine.console();
+        let lines: Vec<&str> = console.lines().filter(|line| line.contains("counted: ")).collect();
+        if let (Some(line), true) = (lines.last(), lines.len() >= times) {
+            let said = line.split_once("counted: ").map_or("", |(_, said)| said);
+            return Ok(said.split(' ').filter_map(|word| word.parse().ok()).collect());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    anyhow::bail!("nothing was counted")
+}
+
+#[test]
+#[ignore = "takes half an hour: ./ci/test soak"]
+fn fifty_thousand_calls_beside_a_neighbour_leave_nothing() -> Result<()> {
+    const MANY: u64 = 50_000;
+    const CLIENTS: usize = 4;
+    let mut operated = Operated::start(&Image::test("smoke")?, "fifty-thousand")?;
+    operated.pair()?;
+    let worker = operated.agent("worker")?;
+    let file = json!({ "path": "f", "content": "x".repeat(4_096) });
+    ensure!(worker.call("filesystem.write", &file).code() == "ok", "write");
+    let order = json!({ "path": "toolbox", "content": "" });
+    ensure!(worker.call("filesystem.write", &order).code() == "ok", "order");
+    operated.machine.wait_for("a malicious toolbox: true", 30)?;
+    let noisy = operated.agent("noisy-bomb")?;
+    ensure!(noisy.call("filesystem.mkdir", &json!({ "path": "mine" })).code() == "ok", "mkdir");
+    let many = |most: u64| {
+        let (done, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    while done.fetch_add(1, Ordering::Relaxed) < most {
+                        let reply = worker.call("filesystem.read", &json!({ "path": "f" }));
+                        failed.fetch_add(u64::from(reply.code() != "ok"), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        failed.load(Ordering::Relaxed)
+    };
+    std::thread::sleep(UNDER_WAY);
+    let early = many(1_000);
+    let before = counted(&operated, &worker, 1)?;
+    let over = Arc::new(AtomicBool::new(false));
+    let rages = {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || rage(&noisy, Some("bomb"), &over, &AtomicU64::new(0)))
+    };
+    let started = Instant::now();
+    let failed = many(MANY);
+    let took = started.elapsed().as_secs();
+    over.store(true, Ordering::Relaxed);
+    rages.join().ok().context("the neighbour")?;
+    let after = counted(&operated, &worker, 2)?;
+    tests::report(&format!(
+        "{MANY} calls in {took} s, {failed} failed (and {early} of the first 1,000); before {before:?}, after {after:?}"
+    ));
+    ensure!(failed == 0, "{failed} calls failed");
+    ensure!(
+        before.len() == 5 && after.iter().zip(&before).all(|(after, before)| after <= before),
+        "something stayed"
+    );
     operated.krux(&["shutdown"])?;
     operated.machine.wait_gone(60)
 }
