@@ -122,7 +122,7 @@ impl Cages {
     pub(crate) fn expect(&mut self, spec: &Spec) {
         let Some(kind) = Kind::of(spec) else { return };
         let prepared = || self.pool.prepared();
-        let of_agent = prepared().filter(|(_, slot)| slot.agent == spec.agent.disk_uid).count();
+        let of_agent = prepared().filter(|(_, slot)| slot.spec.agent == spec.agent).count();
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
         if self.waiting.is_empty() && !many && !self.is_full() {
             // one that fails has the ticket's time to be built anew
@@ -152,7 +152,8 @@ impl Cages {
     /// Takes a released call: it begins at once, or waits.
     pub(crate) fn take(&mut self, spec: Spec, fds: [OwnedFd; 2]) {
         let since_us = boot_us();
-        let prepared = self.pool.prepared().find(|(_, slot)| slot.call == spec.call);
+        // by all of it: another spec may have taken the place of one of the same number
+        let prepared = self.pool.prepared().find(|(_, slot)| slot.spec == spec);
         if let Some(number) = prepared.map(|(number, _)| number)
             && self.bind(number, spec.call, &fds, since_us).is_ok()
         {

@@ -51,11 +51,10 @@ pub(crate) struct Parked {
 pub(crate) struct Prepared {
     cage: Cage,
     packets: OwnedFd,
-    pub(crate) call: CallId,
-    pub(crate) agent: u32,
+    /// What it was prepared for, and for nothing else.
+    pub(crate) spec: Spec,
     /// The code that it ends with where the ring that it tries holds.
     tries: Option<&'static str>,
-    wall_ms: u64,
     begun_ms: u64,
     built_us: u64,
 }
@@ -160,10 +159,8 @@ impl Parked {
             Ok(()) => Ok(Prepared {
                 cage: self.cage,
                 packets: self.equipment.packets,
-                call: spec.call,
-                agent: spec.agent.disk_uid,
+                spec: spec.clone(),
                 tries,
-                wall_ms: spec.limits.wall_ms,
                 begun_ms: boot_us() / 1_000,
                 built_us: self.built_us,
             }),
@@ -230,7 +227,8 @@ impl Prepared {
     /// Lets it begin: its ticket was heard at `begun_us` of boot time.
     pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Box<Failed>> {
         let [input, answer] = fds;
-        let Self { cage, packets, call, agent, tries, wall_ms, built_us, .. } = self;
+        let Self { cage, packets, spec, tries, built_us, .. } = self;
+        let call = spec.call;
         let copy = || answer.try_clone().ok().map(File::from);
         let tries = tries.and_then(|ends| Some((ends, copy()?)));
         match cage.socket.send(&(VERSION, Go { call }), &[input.as_fd(), answer.as_fd()]) {
@@ -241,8 +239,8 @@ impl Prepared {
                 cage,
                 packets,
                 call,
-                agent,
-                deadline_ms: begun_us / 1_000 + wall_ms,
+                agent: spec.agent.disk_uid,
+                deadline_ms: begun_us / 1_000 + spec.limits.wall_ms,
                 begun_us,
                 built_us,
             }),
