@@ -178,6 +178,11 @@ pub(crate) static DIGEST: Declaration = Declaration {
         LINK,
         KIND,
         Failure {
+            code: "changed",
+            when: "a file was written while it was read",
+            next: "try again when nothing else writes",
+        },
+        Failure {
             code: "too_large",
             when: "more than 10,000 names or 256 MiB are beneath it, or more than 64 levels",
             next: "delete what is not needed, or name a directory beneath it",

@@ -120,7 +120,7 @@ pub(crate) static RUN_CODE: Declaration = Declaration {
         ],
     }],
     performer: Performer::Cage(Class::Code),
-    risk: Risk::R1,
+    risk: Risk::R3,
     undo: None,
     failures: &[
         NO_PROGRAM,
