@@ -64,6 +64,9 @@ const NO_PROGRAM: &[Entry] = &[("mmap", DATA, "memory")];
 /// What those need who report on the box.
 const REPORT: &[Entry] = &[("uname", Admits::All, "system.info, cage.try of namespaces")];
 
+/// What those need who read a clock, where the vdso cannot.
+const CLOCK: &[Entry] = &[("clock_gettime", Admits::All, "system.time; Python's time")];
+
 /// What those need whose call has a part of the files: the files class and the program class.
 const PART: &[Entry] = &[
     ("mremap", Admits::All, "inputs that grow in memory"),
@@ -113,8 +116,10 @@ const PROGRAM: &[Entry] = &[
 ];
 
 /// What a closed program needs besides.
-const CLOSED: &[Entry] =
-    &[("mincore", Admits::All, "grep and diff: where the stack ends, since there is no /proc")];
+const CLOSED: &[Entry] = &[
+    ("mincore", Admits::All, "grep and diff: where the stack ends, since there is no /proc"),
+    ("gettimeofday", Admits::All, "jq's now, where the vdso cannot read the clock"),
+];
 
 /// What code needs besides a program: Python with files, threads and children.
 const CODE: &[Entry] = &[
@@ -177,10 +182,7 @@ const OLDER: [&[Entry]; 4] = [
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: [&[Entry]; 4] = [
-    &[
-        ("ppoll", Admits::All, "descriptors 0 to 2 checked at start; pipes of a program"),
-        ("clock_gettime", Admits::All, "system.time, where the vdso is not used"),
-    ],
+    &[("ppoll", Admits::All, "descriptors 0 to 2 checked at start; pipes of a program")],
     &[],
     &[("faccessat", Admits::All, "ld.so looks for a list of libraries")],
     &[
@@ -195,10 +197,10 @@ const OLDER: [&[Entry]; 4] = [
 pub(crate) fn entries(class: Class) -> impl Iterator<Item = &'static Entry> {
     let [every, files, program, code] = OLDER;
     let more = match class {
-        Class::Pure => vec![every, NO_PROGRAM, REPORT],
+        Class::Pure => vec![every, NO_PROGRAM, REPORT, CLOCK],
         Class::Files => vec![every, NO_PROGRAM, PART, FILES, files],
         Class::Program => vec![every, PART, PROGRAM, CLOSED, files, program],
-        Class::Code => vec![every, PART, PROGRAM, CODE, files, program, code],
+        Class::Code => vec![every, PART, PROGRAM, CODE, CLOCK, files, program, code],
         Class::Network => vec![every, NO_PROGRAM, REPORT, NETWORK],
     };
     EVERY.iter().chain(more.into_iter().flatten())

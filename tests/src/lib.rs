@@ -10,7 +10,7 @@ mod operated;
 mod operator;
 
 pub use disk::{Disk, Part};
-pub use machine::{Machine, Options};
+pub use machine::{CLOCK_BY_KERNEL, Machine, Options};
 pub use operated::{Client, Operated, Reply, krux, krux_program};
 pub use operator::Operator;
 
@@ -68,6 +68,35 @@ impl Image {
     #[must_use]
     pub fn beside(&self, ending: &str) -> PathBuf {
         self.disk.with_extension(ending)
+    }
+
+    /// What the image was made from.
+    fn work(&self) -> PathBuf {
+        let name = self.disk.file_stem().unwrap_or_default().to_string_lossy();
+        self.disk.with_file_name(format!("work-{name}"))
+    }
+
+    /// Its kernel.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn kernel(&self) -> Result<String> {
+        let modules = self.work().join("tree/usr/lib/modules");
+        let release = std::fs::read_dir(&modules)?.flatten().next().context("no kernel release")?;
+        Ok(release.path().join("vmlinuz").display().to_string())
+    }
+
+    /// A boot by this kernel without the loader, with its own initramfs, this root hash, and `more` on
+    /// the command line.
+    ///
+    /// # Errors
+    /// When it lacks the hash of its toolbox.
+    pub fn direct(&self, kernel: &str, root_hash: &str, more: &str) -> Result<Options> {
+        let initrd = self.work().join("initramfs.cpio.zst").display().to_string();
+        let toolbox = std::fs::read_to_string(self.beside("toolboxhash"))?;
+        let hashes = format!("roothash={root_hash} toolboxhash={}", toolbox.trim());
+        let append = format!("console=ttyS0,115200 panic=10 loglevel=4 {hashes} {more}");
+        Ok(Options { direct: Some([kernel.to_owned(), initrd, append]), ..Options::new() })
     }
 }
 

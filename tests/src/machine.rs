@@ -24,6 +24,9 @@ const ALARMS: &[&str] = &[
     "init: panicked",
 ];
 
+/// On the kernel's command line: the vdso reads no clock.
+pub const CLOCK_BY_KERNEL: &str = "tsc=unstable";
+
 /// How the machine is started; the defaults are those of `image/run`.
 #[derive(Debug, Clone)]
 pub struct Options {

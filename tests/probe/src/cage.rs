@@ -287,7 +287,8 @@ impl<'a> Stand<'a> {
     fn inspect(&mut self) -> Result<(), ChannelError> {
         let input = json!({"path": "big.txt", "length": 1 << 20});
         let effects = self.effects("filesystem.read", &input);
-        let limits = Limits { wall_ms: 3_000, ..LIMITS };
+        // long enough to be found where the kernel reads every clock, and every cage before it is gone
+        let limits = Limits { wall_ms: 15_000, ..LIMITS };
         let (ticket, answer) = self.spec(ALICE, "filesystem.read", &input, effects, limits)?;
         self.send(&FromAudit::Ticket(ticket))?;
         let started = self.hear()?;

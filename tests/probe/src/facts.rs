@@ -12,19 +12,32 @@ pub(crate) struct AtWork {
     pub(crate) pid: String,
 }
 
-/// The cage at work: its memory cap is not the one that cages wait with, and somebody is in it.
+/// The cage at work, once it is the only one with a call: those that were prepared for calls whose
+/// tickets did not fit stand for a second.
 pub(crate) fn at_work() -> AtWork {
+    const LOOKS: usize = 40;
+    for _ in 0..LOOKS {
+        if let [only] = with_a_call().as_slice() {
+            return only.clone();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    AtWork::default()
+}
+
+/// Cages with a call: their memory cap is not the one that cages wait with, and somebody is in them.
+fn with_a_call() -> Vec<AtWork> {
     let standard = Limits::STANDARD.memory_bytes.to_string();
     let names = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut found = names.filter_map(|name| {
+    let found = names.filter_map(|name| {
         let (cgroup, slot) = (format!("{CAGES}/{name}"), name.strip_prefix("slot-")?.parse().ok()?);
         let read = |file: &str| std::fs::read_to_string(format!("{cgroup}/{file}")).ok();
         let pid = read("cgroup.procs")?.lines().next()?.to_owned();
         let works = read("memory.max")?.trim() != standard && !status(&pid).contains("State:\tZ");
         works.then_some(AtWork { cgroup, slot, pid })
     });
-    found.next().unwrap_or_default()
+    found.collect()
 }
 
 /// How many cages wait, and the memory of the median one in bytes (memory.current of its cgroup).

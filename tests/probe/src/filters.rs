@@ -170,7 +170,7 @@ fn programs() -> Vec<(&'static str, Json)> {
     vec![
         run(json!(["uniq", "lines.txt"])),
         run(json!(["diff", "lines.txt", "lines.txt"])),
-        run(json!(["jq", "-n", "1"])),
+        run(json!(["jq", "-n", "now"])),
         run(json!(["sort", "-o", "filter.txt", "lines.txt"])),
         run(json!(["tail", "-c", "2", "lines.txt"])),
         ("process.run", json!({ "command": ["sort", "-u"], "stdin": much })),

@@ -1,7 +1,7 @@
 //! Boots that reach ready, on every bus and with little memory, and what runs then.
 
 use anyhow::Result;
-use tests::{Disk, Image, Machine, Options};
+use tests::{CLOCK_BY_KERNEL, Disk, Image, Machine, Options};
 
 fn boots(name: &str, options: &Options) -> Result<Machine> {
     let disk = Disk::copy(&Image::release(options.arch)?, name)?;
@@ -28,6 +28,15 @@ fn boots_from_ahci() -> Result<()> {
 #[test]
 fn boots_from_usb() -> Result<()> {
     boots("usb", &Options { bus: "usb", ..Options::new() }).map(drop)
+}
+
+/// Where the vdso cannot read the clock, which the kernel may find of any machine at any time, each clock is
+/// read by a system call: also those of cages, whose filters must admit it.
+#[test]
+fn boots_where_only_the_kernel_can_read_the_clock() -> Result<()> {
+    let image = Image::release("x86_64")?;
+    let options = image.direct(&image.kernel()?, &image.root_hash, CLOCK_BY_KERNEL)?;
+    boots("clock", &options).map(drop)
 }
 
 #[test]

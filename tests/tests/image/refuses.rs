@@ -50,10 +50,8 @@ fn a_box_that_lacks_a_ring_opens_no_door() -> Result<()> {
         ("nftables", "nftables: "),
     ] {
         let disk = Disk::copy(&image, "ringless")?;
-        let mut options = direct(&image, &release_kernel()?, &image.root_hash)?;
-        if let Some([_, _, append]) = &mut options.direct {
-            append.push_str(&format!(" kruxos.missing={missing}"));
-        }
+        let more = format!("kruxos.missing={missing}");
+        let options = image.direct(&image.kernel()?, &image.root_hash, &more)?;
         let mut machine = Machine::start(&disk, &options)?;
         let refused = machine.wait_for("impossible: stage call: diagnose the cage: ", LATE);
         refused.with_context(|| format!("without {missing}"))?;
@@ -66,7 +64,7 @@ fn a_box_that_lacks_a_ring_opens_no_door() -> Result<()> {
         }
     }
     let disk = Disk::copy(&image, "ringless")?;
-    let options = direct(&image, &release_kernel()?, &image.root_hash)?;
+    let options = image.direct(&image.kernel()?, &image.root_hash, "")?;
     Machine::start(&disk, &options)?.wait_ready()
 }
 
@@ -77,23 +75,6 @@ fn two_disks_with_the_same_root_are_refused() -> Result<()> {
     let (disk, twin) = (Disk::copy(&image, "one")?, Disk::copy(&image, "twin")?);
     let options = Options { second: Some(twin.path.clone()), ..Options::new() };
     refuses(&disk, &options, "this boot is impossible: find the root: more than one disk")
-}
-
-/// A direct boot with this root hash on the command line.
-fn direct(image: &Image, kernel: &str, root_hash: &str) -> Result<Options> {
-    let initrd = tests::root().join(format!("build/work-kruxos_{}_x86_64", tests::VERSION));
-    let initrd = initrd.join("initramfs.cpio.zst").display().to_string();
-    let toolbox = std::fs::read_to_string(image.beside("toolboxhash"))?;
-    let hashes = format!("roothash={root_hash} toolboxhash={}", toolbox.trim());
-    let append = format!("console=ttyS0,115200 panic=10 loglevel=4 {hashes}");
-    Ok(Options { direct: Some([kernel.to_owned(), initrd, append]), ..Options::new() })
-}
-
-fn release_kernel() -> Result<String> {
-    let work = tests::root().join(format!("build/work-kruxos_{}_x86_64", tests::VERSION));
-    let modules = work.join("tree/usr/lib/modules");
-    let release = std::fs::read_dir(&modules)?.flatten().next().context("no kernel release")?;
-    Ok(release.path().join("vmlinuz").display().to_string())
 }
 
 /// `digit` of the hash becomes another one.
@@ -110,7 +91,7 @@ fn altered(root_hash: &str, digit: usize) -> String {
 fn another_root_hash_finds_no_disk() -> Result<()> {
     let image = Image::release("x86_64")?;
     let disk = Disk::copy(&image, "hash-none")?;
-    let options = direct(&image, &release_kernel()?, &altered(&image.root_hash, 7))?;
+    let options = image.direct(&image.kernel()?, &altered(&image.root_hash, 7), "")?;
     refuses(&disk, &options, "this boot is impossible: find the root: no disk carries")
 }
 
@@ -122,7 +103,7 @@ fn another_root_hash_with_partitions_to_match_is_refused_by_verity() -> Result<(
         let hash = altered(&image.root_hash, digit);
         let disk = Disk::copy(&image, "hash-renamed")?;
         disk.claim_root_hash(&hash)?;
-        refuses(&disk, &direct(&image, &release_kernel()?, &hash)?, "is corrupted")?;
+        refuses(&disk, &image.direct(&image.kernel()?, &hash, "")?, "is corrupted")?;
     }
     Ok(())
 }
@@ -132,7 +113,7 @@ fn another_root_hash_with_partitions_to_match_is_refused_by_verity() -> Result<(
 fn the_right_root_hash_boots_directly() -> Result<()> {
     let image = Image::release("x86_64")?;
     let disk = Disk::copy(&image, "hash-right")?;
-    let options = direct(&image, &release_kernel()?, &image.root_hash)?;
+    let options = image.direct(&image.kernel()?, &image.root_hash, "")?;
     Machine::start(&disk, &options)?.wait_ready()
 }
 
@@ -144,7 +125,7 @@ fn a_kernel_of_another_configuration_gets_no_service_and_leaves_its_reason_in_ps
     let kernel = tests::run(Command::new(build).args(["--kernel-with", line]))?;
     let image = Image::release("x86_64")?;
     let disk = Disk::copy(&image, "kernel")?;
-    let options = direct(&image, kernel.trim(), &image.root_hash)?;
+    let options = image.direct(kernel.trim(), &image.root_hash, "")?;
     let reason = "this boot is impossible: stage kernel: check the kernel: it has configuration";
     let mut machine = Machine::start(&disk, &options)?;
     machine.wait_for(reason, LATE)?;
