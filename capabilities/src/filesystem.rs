@@ -184,7 +184,7 @@ pub(crate) static DIGEST: Declaration = Declaration {
         },
         Failure {
             code: "too_large",
-            when: "more than 10,000 names or 256 MiB are beneath it, or more than 64 levels",
+            when: "more than 10,000 names or 256 MiB are beneath it, or more than 16 levels",
             next: "delete what is not needed, or name a directory beneath it",
         },
     ],

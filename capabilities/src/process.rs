@@ -131,7 +131,7 @@ pub(crate) static RUN_CODE: Declaration = Declaration {
         },
         Failure {
             code: "too_large",
-            when: "more than 10,000 names or 256 MiB are in the workspace, or more than 64 levels",
+            when: "more than 10,000 names or 256 MiB are in the workspace, or more than 16 levels",
             next: "delete what is not needed",
         },
     ],

@@ -15,7 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 const ENTRIES_MAX: usize = 10_000;
 const BYTES_MAX: u64 = 256 << 20;
-const LEVELS_MAX: usize = 64;
+/// Each level takes a descriptor, of which a worker has 32.
+const LEVELS_MAX: usize = 16;
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// A directory that was read whole.
