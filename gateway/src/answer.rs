@@ -115,7 +115,8 @@ impl IntoResponse for Answer {
 }
 
 /// Asks pdp for something that a performer may answer: `message` goes out with `fds` and the writing
-/// end of a pipe, whose other end is read meanwhile if it takes longer, and counts only once the outcome is recorded.
+/// end of a pipe, whose other end is read meanwhile if it takes longer, and counts only once the outcome
+/// is recorded.
 pub(crate) async fn performed(
     pdp: &Pdp,
     message: impl FnOnce(u64) -> FromDoor,

@@ -76,8 +76,9 @@ def runs(source):
 
 def build(toolbox):
     """The folder of the malicious program, and the list of what is tried, from the folder's content."""
-    recipe = key(toolbox.root, pathlib.Path(__file__), FOLDER / "attack.h", *sources(), *compiled(),
-                 str([source.name for source in [*sources(), *compiled()]]), tools.versions("gcc", "libc6-dev", "binutils"))
+    files = sorted({*sources(), *compiled()})
+    recipe = key(toolbox.root, pathlib.Path(__file__), FOLDER / "attack.h", *files, str([file.name for file in files]),
+                 tools.versions("gcc", "libc6-dev", "binutils"))
     folder = cache() / f"attacks-{recipe}"
     with stage("attacks") as outcome:
         if folder.exists():

@@ -3,7 +3,7 @@
 //! where there is none the call waits for one that is built for it, the agent with the fewest calls
 //! under way first.
 
-use crate::cage::Kind;
+use crate::cage::{Cage, Kind};
 use crate::cgroup;
 use crate::error::CageError;
 use crate::filter::Filters;
@@ -126,27 +126,21 @@ impl Cages {
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
         if self.waiting.is_empty() && !many && !self.is_full() {
             // one that fails has the ticket's time to be built anew
-            if let Some((_, Err(why))) = self.prepare(&kind, spec) {
+            if let Some(Err(why)) = self.prepare(&kind, spec) {
                 self.said.push(Said::NoCage(why.to_string()));
             }
         }
     }
 
     /// Prepares a parked slot of this kind; its number, or why it could not be.
-    fn prepare(&mut self, kind: &Kind, spec: &Spec) -> Option<(u32, Result<(), CageError>)> {
+    fn prepare(&mut self, kind: &Kind, spec: &Spec) -> Option<Result<u32, CageError>> {
         if kind.class != Class::Pure {
             self.note(spec.agent.disk_uid);
         }
         let alone = self.pool.prepared().next().is_none() && self.pool.bound().next().is_none();
         let polls = if alone { POLLS } else { 0 };
-        let (origin, mut why) = (&mut self.origin, None);
-        let (number, _) = self.pool.prepare(kind, |parked| {
-            parked.prepare(spec, polls, origin).map_err(|failed| {
-                why = Some(failed.why);
-                failed.left
-            })
-        })?;
-        Some((number, why.map_or(Ok(()), Err)))
+        let origin = &mut self.origin;
+        self.pool.prepare(kind, |parked| parked.prepare(spec, polls, origin))
     }
 
     /// Takes a released call: it begins at once, or waits.
@@ -273,15 +267,10 @@ impl Cages {
     }
 
     fn park(&mut self, number: u32, speaks: bool, now_ms: u64) {
-        let mut why = None;
         let failed = self.pool.park(number, |building| {
-            let parked = if speaks { building.parked() } else { Err(building.too_slow()) };
-            parked.map_err(|failed| {
-                why = Some(failed.why);
-                failed.left
-            })
+            if speaks { building.parked() } else { Err(building.too_slow()) }
         });
-        if let (Some(kind), Some(why)) = (failed, why) {
+        if let Some((kind, why)) = failed {
             self.not_built(&kind, &why, now_ms);
         }
     }
@@ -320,16 +309,8 @@ impl Cages {
         fds: &[OwnedFd; 2],
         since_us: u64,
     ) -> Result<(), CageError> {
-        let mut why = None;
-        self.pool.bind(number, |prepared| {
-            prepared.bind(fds, since_us).map_err(|failed| {
-                why = Some(failed.why);
-                failed.left
-            })
-        });
-        if let Some(why) = why {
-            return Err(why);
-        }
+        let begun = self.pool.bind(number, |prepared| prepared.bind(fds, since_us));
+        begun.unwrap_or(Err(CageError::Unexpected))?;
         self.said.push(Said::Started(call));
         Ok(())
     }
@@ -338,11 +319,11 @@ impl Cages {
     fn serve(&mut self) {
         while let Some(index) = self.next_call() {
             let Some(call) = self.waiting.remove(index) else { return };
-            let Some((number, prepared)) = self.prepare(&call.kind, &call.spec) else {
+            let Some(prepared) = self.prepare(&call.kind, &call.spec) else {
                 return self.waiting.push_front(call);
             };
             let id = call.spec.call;
-            let bind = |()| self.bind(number, id, &call.fds, call.since_us);
+            let bind = |number| self.bind(number, id, &call.fds, call.since_us);
             if let Err(why) = prepared.and_then(bind) {
                 self.said.push(Said::NoCage(why.to_string()));
                 self.said.push(Said::Refused(id, Refusal::NoCage));
@@ -411,9 +392,9 @@ impl Cages {
     /// wait meanwhile.
     pub(crate) fn build(&mut self, now_ms: u64) {
         if let Some((number, kind)) = self.next_to_build(now_ms) {
-            let disk = self.disk.as_deref();
-            match Building::begin(number, &kind, disk, &self.filters, &mut self.origin) {
-                Ok(building) => self.pool.begun(number, kind, building),
+            let (disk, begun_us) = (self.disk.as_deref(), boot_us());
+            match Cage::begin(number, &kind, disk, &self.filters, &mut self.origin) {
+                Ok(begun) => self.pool.begun(number, kind, Building::new(begun, begun_us)),
                 Err(error) => self.not_built(&kind, &error, now_ms),
             }
         } else if let Some((agent, slot)) = self.next_map() {

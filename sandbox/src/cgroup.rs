@@ -19,7 +19,12 @@ const FILE_BYTES_MAX: usize = 4_096;
 pub(crate) struct Cgroup {
     path: String,
     limited: bool,
-    /// Opened while the child is being made: opening them is in the way of an answer.
+    open: Open,
+}
+
+/// What is asked for at the end of a call, opened before: opening it is in the way of an answer.
+#[derive(Debug, Default)]
+struct Open {
     killer: Option<File>,
     peak: Option<File>,
     processor: Option<File>,
@@ -43,8 +48,7 @@ impl Cgroup {
         let path = path_of(slot);
         std::fs::create_dir(&path).map_err(|e| CageError::File("make cgroup", path.clone(), e))?;
         let limited = rings.have(Ring::Cgroup);
-        let (peak, processor, pressure, events) = (None, None, None, None);
-        let made = Self { path, limited, killer: None, peak, processor, pressure, events };
+        let made = Self { path, limited, open: Open::default() };
         made.limit(disk).inspect_err(|_| {
             made.remove();
         })?;
@@ -62,11 +66,15 @@ impl Cgroup {
 
     /// Opens what will be asked for at the end of a call.
     pub(crate) fn open(&mut self) {
-        let path = &self.path;
-        let open = |file: &str| File::open(format!("{path}/{file}")).ok();
-        (self.peak, self.processor) = (open("memory.peak"), open("cpu.stat"));
-        (self.pressure, self.events) = (open("memory.pressure"), open("memory.events"));
-        self.killer = File::options().write(true).open(format!("{path}/cgroup.kill")).ok();
+        let path = |file: &str| format!("{}/{file}", self.path);
+        let read = |file: &str| File::open(path(file)).ok();
+        self.open = Open {
+            killer: File::options().write(true).open(path("cgroup.kill")).ok(),
+            peak: read("memory.peak"),
+            processor: read("cpu.stat"),
+            pressure: read("memory.pressure"),
+            events: read("memory.events"),
+        };
     }
 
     /// Sets those limits of a call that are not the standard ones.
@@ -101,24 +109,21 @@ impl Cgroup {
 
     /// Kills every process in it.
     pub(crate) fn kill(&self) {
-        match &self.killer {
-            Some(killer) => {
-                let mut killer = killer;
-                killer.write_all(b"1").ok()
-            }
-            None => std::fs::write(format!("{}/cgroup.kill", self.path), "1").ok(),
-        };
+        let killed = self.open.killer.as_ref().map(|mut killer| killer.write_all(b"1"));
+        if !matches!(killed, Some(Ok(()))) {
+            std::fs::write(format!("{}/cgroup.kill", self.path), "1").ok();
+        }
     }
 
     /// What its processes used.
     pub(crate) fn usage(&self) -> Usage {
-        let processor = text(self.processor.as_ref());
+        let processor = text(self.open.processor.as_ref());
         Usage {
-            memory_peak_bytes: number(&text(self.peak.as_ref()), ""),
+            memory_peak_bytes: number(&text(self.open.peak.as_ref()), ""),
             cpu_us: number(&processor, "usage_usec "),
             throttled_us: number(&processor, "throttled_usec "),
-            memory_stall_us: number(&text(self.pressure.as_ref()), "some "),
-            ran_out_of_memory: number(&text(self.events.as_ref()), "oom_kill ") > 0,
+            memory_stall_us: number(&text(self.open.pressure.as_ref()), "some "),
+            ran_out_of_memory: number(&text(self.open.events.as_ref()), "oom_kill ") > 0,
         }
     }
 

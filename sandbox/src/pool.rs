@@ -24,6 +24,9 @@ enum Life<S: Stages> {
     Dying(S::Dying),
 }
 
+/// A step that did not succeed: what is left, and why.
+pub(crate) type Failed<S, E> = Box<(<S as Stages>::Dying, E)>;
+
 /// A slot that ends.
 pub(crate) enum Ending<S: Stages> {
     Parked(S::Parked),
@@ -80,17 +83,21 @@ impl<S: Stages> Pool<S> {
         self.slots.insert(number, (kind, Life::Building(building)));
     }
 
-    /// Takes a step from building: to parked, or to dying if it failed. The kind of one that failed.
-    pub(crate) fn park(
+    /// Takes a step from building: to parked, or to dying if it failed. Of one that failed its kind, and
+    /// why.
+    pub(crate) fn park<E>(
         &mut self,
         number: u32,
-        step: impl FnOnce(S::Building) -> Result<S::Parked, S::Dying>,
-    ) -> Option<S::Kind> {
+        step: impl FnOnce(S::Building) -> Result<S::Parked, Failed<S, E>>,
+    ) -> Option<(S::Kind, E)> {
         match self.slots.remove(&number)? {
             (kind, Life::Building(building)) => {
                 let (life, failed) = match step(building) {
                     Ok(parked) => (Life::Parked(parked), None),
-                    Err(dying) => (Life::Dying(dying), Some(kind.clone())),
+                    Err(failed) => {
+                        let (dying, why) = *failed;
+                        (Life::Dying(dying), Some((kind.clone(), why)))
+                    }
                 };
                 self.slots.insert(number, (kind, life));
                 failed
@@ -102,41 +109,48 @@ impl<S: Stages> Pool<S> {
         }
     }
 
-    /// Prepares the first parked slot of this kind for a call: its number and whether that went well,
+    /// Prepares the first parked slot of this kind for a call: its number, or why it could not be;
     /// `None` if none is parked.
-    pub(crate) fn prepare(
+    pub(crate) fn prepare<E>(
         &mut self,
         kind: &S::Kind,
-        step: impl FnOnce(S::Parked) -> Result<S::Prepared, S::Dying>,
-    ) -> Option<(u32, bool)> {
+        step: impl FnOnce(S::Parked) -> Result<S::Prepared, Failed<S, E>>,
+    ) -> Option<Result<u32, E>> {
         let fits = |(of, life): &(S::Kind, Life<S>)| of == kind && matches!(life, Life::Parked(_));
         let number = self.slots.iter().find(|(_, slot)| fits(slot)).map(|(number, _)| *number)?;
         let (kind, life) = self.slots.remove(&number)?;
         let Life::Parked(parked) = life else { return None };
-        let prepared = step(parked);
-        let well = prepared.is_ok();
-        let life = prepared.map_or_else(Life::Dying, Life::Prepared);
+        let (life, came) = match step(parked) {
+            Ok(prepared) => (Life::Prepared(prepared), Ok(number)),
+            Err(failed) => {
+                let (dying, why) = *failed;
+                (Life::Dying(dying), Err(why))
+            }
+        };
         self.slots.insert(number, (kind, life));
-        Some((number, well))
+        Some(came)
     }
 
-    /// Lets a prepared slot begin its call; whether that went well, and nothing for a slot of another
+    /// Lets a prepared slot begin its call, or says why it could not; nothing for a slot of another
     /// stage.
-    pub(crate) fn bind(
+    pub(crate) fn bind<E>(
         &mut self,
         number: u32,
-        step: impl FnOnce(S::Prepared) -> Result<S::Bound, S::Dying>,
-    ) -> Option<bool> {
+        step: impl FnOnce(S::Prepared) -> Result<S::Bound, Failed<S, E>>,
+    ) -> Option<Result<(), E>> {
         let (kind, life) = self.slots.remove(&number)?;
-        let (life, well) = match life {
+        let (life, came) = match life {
             Life::Prepared(prepared) => match step(prepared) {
-                Ok(bound) => (Life::Bound(bound), Some(true)),
-                Err(dying) => (Life::Dying(dying), Some(false)),
+                Ok(bound) => (Life::Bound(bound), Some(Ok(()))),
+                Err(failed) => {
+                    let (dying, why) = *failed;
+                    (Life::Dying(dying), Some(Err(why)))
+                }
             },
             other => (other, None),
         };
         self.slots.insert(number, (kind, life));
-        well
+        came
     }
 
     /// Takes a step from parked, prepared or bound to dying; nothing for a slot of another stage.
@@ -287,29 +301,29 @@ mod tests {
                     }
                 }
                 Event::Parks(number) => {
-                    assert!(pool.park(number, Ok).is_none());
+                    assert!(pool.park::<()>(number, Ok).is_none());
                 }
                 Event::Fails(number) => {
-                    pool.park(number, |name| Err(kill(name)));
+                    pool.park(number, |name| Err(Box::new((kill(name), ()))));
                 }
                 Event::Spec(kind) => {
-                    pool.prepare(&kind, |name| {
+                    pool.prepare::<()>(&kind, |name| {
                         assert!(prepared.insert(name), "{name} is prepared once");
                         Ok(name)
                     });
                 }
                 Event::SpecFails(kind) => {
-                    pool.prepare(&kind, |name| Err(kill(name)));
+                    pool.prepare(&kind, |name| Err(Box::new((kill(name), ()))));
                 }
                 Event::Ticket(number) => {
-                    pool.bind(number, |name| {
+                    pool.bind::<()>(number, |name| {
                         assert!(prepared.contains(&name), "{name} was prepared");
                         assert!(bound.insert(name), "{name} is bound once");
                         Ok(name)
                     });
                 }
                 Event::TicketFails(number) => {
-                    pool.bind(number, |name| Err(kill(name)));
+                    pool.bind(number, |name| Err(Box::new((kill(name), ()))));
                 }
                 Event::Ends(number) => {
                     let ended = Cell::new(None);
@@ -407,13 +421,13 @@ mod tests {
         assert_eq!(pool.next(&[true], &stock, |number| number != 1), Some((2, false)));
         pool.begun(2, false, 1);
         assert_eq!(pool.next(&[true, true], &stock, |_| true), None, "two are being built");
-        assert_eq!(pool.park(0, Ok), None);
+        assert_eq!(pool.park::<()>(0, Ok), None);
         assert_eq!(pool.next(&[true, true], &stock, |_| true), Some((1, true)));
-        assert_eq!(pool.prepare(&false, Ok), None, "of another kind, or not parked yet");
-        assert_eq!(pool.bind(0, Ok), None, "not prepared yet");
-        assert_eq!(pool.prepare(&true, Ok), Some((0, true)));
-        assert_eq!(pool.prepare(&true, Ok), None);
-        assert_eq!(pool.bind(0, Ok), Some(true));
-        assert_eq!(pool.bind(0, Ok), None);
+        assert_eq!(pool.prepare::<()>(&false, Ok), None, "of another kind, or not parked yet");
+        assert_eq!(pool.bind::<()>(0, Ok), None, "not prepared yet");
+        assert_eq!(pool.prepare::<()>(&true, Ok), Some(Ok(0)));
+        assert_eq!(pool.prepare::<()>(&true, Ok), None);
+        assert_eq!(pool.bind::<()>(0, Ok), Some(Ok(())));
+        assert_eq!(pool.bind::<()>(0, Ok), None);
     }
 }

@@ -2,10 +2,9 @@
 //! is a type, and each step consumes the stage before, so that nothing can be done twice or out of
 //! order: [`Building`], [`Parked`], [`Prepared`], [`Bound`], [`Dying`].
 
-use crate::cage::{Cage, Equipment, Kind};
+use crate::cage::{Cage, Equipment};
 use crate::cut::{self, Cut, View, cut};
 use crate::error::CageError;
-use crate::filter::Filters;
 use crate::inside;
 use crate::origin::Origin;
 use crate::rings::Ring;
@@ -85,25 +84,13 @@ pub(crate) struct Dying {
     reaped: bool,
 }
 
-/// A step that did not succeed: why, and what is left.
-#[derive(Debug)]
-pub(crate) struct Failed {
-    pub(crate) why: CageError,
-    pub(crate) left: Dying,
-}
+/// A step that did not succeed: what is left, and why.
+pub(crate) type Failed = Box<(Dying, CageError)>;
 
 impl Building {
-    /// Begins a cage under this number.
-    pub(crate) fn begin(
-        number: u32,
-        kind: &Kind,
-        disk: Option<&str>,
-        filters: &Filters,
-        origin: &mut Origin,
-    ) -> Result<Self, CageError> {
-        let begun_us = boot_us();
-        let (cage, equipment) = Cage::begin(number, kind, disk, filters, origin)?;
-        Ok(Self { cage, equipment, deadline_ms: begun_us / 1_000 + BUILD_MS_MAX, begun_us })
+    /// A cage that was begun at `begun_us` of boot time.
+    pub(crate) fn new((cage, equipment): (Cage, Equipment), begun_us: u64) -> Self {
+        Self { cage, equipment, deadline_ms: begun_us / 1_000 + BUILD_MS_MAX, begun_us }
     }
 
     /// The file that becomes readable when the worker is there, or is not going to be.
@@ -112,7 +99,7 @@ impl Building {
     }
 
     /// What it said: that the worker is there.
-    pub(crate) fn parked(self) -> Result<Parked, Box<Failed>> {
+    pub(crate) fn parked(self) -> Result<Parked, Failed> {
         let Self { cage, equipment, begun_us, .. } = self;
         let built_us = boot_us().saturating_sub(begun_us);
         match cage.heard() {
@@ -123,7 +110,7 @@ impl Building {
     }
 
     /// Gives it up: its time is over.
-    pub(crate) fn too_slow(self) -> Box<Failed> {
+    pub(crate) fn too_slow(self) -> Failed {
         failed(self.cage, CageError::TooSlow(BUILD_MS_MAX))
     }
 }
@@ -152,7 +139,7 @@ impl Parked {
         spec: &Spec,
         polls: u32,
         origin: &mut Origin,
-    ) -> Result<Prepared, Box<Failed>> {
+    ) -> Result<Prepared, Failed> {
         let cut = cut(&spec.capability, &spec.effects);
         let tries = cut.tries;
         match self.hand(spec, cut, polls, origin) {
@@ -225,7 +212,7 @@ impl Prepared {
     }
 
     /// Lets it begin: its ticket was heard at `begun_us` of boot time.
-    pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Box<Failed>> {
+    pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Failed> {
         let [input, answer] = fds;
         let Self { cage, packets, spec, tries, built_us, .. } = self;
         let call = spec.call;
@@ -339,8 +326,8 @@ fn kill(cage: Cage) -> Dying {
     Dying { cage, reaped: false }
 }
 
-fn failed(cage: Cage, why: CageError) -> Box<Failed> {
-    Box::new(Failed { why, left: kill(cage) })
+fn failed(cage: Cage, why: CageError) -> Failed {
+    Box::new((kill(cage), why))
 }
 
 /// How a call that tried a ring ends: one that did not come back, as it should, has written no answer.

@@ -49,7 +49,6 @@ impl Peers {
         let firejail = ["firejail", "--quiet", "--noprofile", "--net=none", "--private", &nothing]
             .map(str::to_owned)
             .to_vec();
-        let peer = |name, start| Peer { name, start, took: Vec::new() };
         let mut peers = vec![bubblewrap(&places.nothing)];
         let others = [
             ("crun run, without its cgroup", shell(CRUN, &bundle)),
@@ -57,7 +56,7 @@ impl Peers {
             ("firejail --net=none --private", Ok(Start::Command(firejail))),
         ];
         for (name, start) in others {
-            let mut peer = peer(name, start?);
+            let mut peer = Peer::new(name, start?);
             match peer.run() {
                 Ok(()) => peers.push(peer),
                 Err(error) => eprintln!("{name}: cannot be run here: {error:#}"),
@@ -82,6 +81,10 @@ impl Peers {
 }
 
 impl Peer {
+    const fn new(name: &'static str, start: Start) -> Self {
+        Self { name, start, took: Vec::new() }
+    }
+
     fn run(&mut self) -> Result<()> {
         match &mut self.start {
             Start::Command(words) => {
@@ -115,7 +118,7 @@ impl Drop for Peer {
 fn bubblewrap(nothing: &Path) -> Peer {
     let words = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--"].map(str::to_owned);
     let words = words.into_iter().chain([nothing.display().to_string()]).collect();
-    Peer { name: "bubblewrap --unshare-all", start: Start::Command(words), took: Vec::new() }
+    Peer::new("bubblewrap --unshare-all", Start::Command(words))
 }
 
 fn shell(script: &str, directory: &Path) -> Result<Start> {

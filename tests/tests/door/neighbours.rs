@@ -16,6 +16,27 @@ const TIMES: f64 = 2.0;
 /// Time for all five to be at it.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// A box whose `sort` is malicious, and an agent that works there and has a file `f`.
+fn attacked(name: &str) -> Result<(Operated, Client)> {
+    let mut operated = Operated::start(&Image::test("smoke")?, name)?;
+    operated.pair()?;
+    let worker = operated.agent("worker")?;
+    let file = json!({ "path": "f", "content": "x".repeat(4_096) });
+    ensure!(worker.call("filesystem.write", &file).code() == "ok", "write");
+    let order = json!({ "path": "toolbox", "content": "" });
+    ensure!(worker.call("filesystem.write", &order).code() == "ok", "order");
+    operated.machine.wait_for("a malicious toolbox: true", 30)?;
+    Ok((operated, worker))
+}
+
+/// An agent beside it, with a directory for what it makes.
+fn neighbour(operated: &Operated, name: &str) -> Result<Client> {
+    let client = operated.agent(&format!("noisy-{name}"))?;
+    let made = client.call("filesystem.mkdir", &json!({ "path": "mine" }));
+    ensure!(made.code() == "ok", "{made:?}");
+    Ok(client)
+}
+
 /// Seconds of each call of an agent that works, with a pause as one that thinks makes.
 fn work(client: &Client) -> Result<Vec<f64>> {
     let mut took = Vec::new();
@@ -53,14 +74,7 @@ fn rage(client: &Client, program: Option<&str>, over: &AtomicBool, ends: &Atomic
 #[test]
 #[ignore = "takes five minutes: ./ci/test soak"]
 fn five_noisy_neighbours_leave_the_others_their_time() -> Result<()> {
-    let mut operated = Operated::start(&Image::test("smoke")?, "neighbours")?;
-    operated.pair()?;
-    let worker = operated.agent("worker")?;
-    let file = json!({ "path": "f", "content": "x".repeat(4_096) });
-    ensure!(worker.call("filesystem.write", &file).code() == "ok", "write");
-    let order = json!({ "path": "toolbox", "content": "" });
-    ensure!(worker.call("filesystem.write", &order).code() == "ok", "order");
-    operated.machine.wait_for("a malicious toolbox: true", 30)?;
+    let (mut operated, worker) = attacked("neighbours")?;
     std::thread::sleep(UNDER_WAY);
     work(&worker)?;
     let quiet = work(&worker)?;
@@ -68,9 +82,7 @@ fn five_noisy_neighbours_leave_the_others_their_time() -> Result<()> {
     let mut ends = Vec::new();
     let mut threads = Vec::new();
     for program in PROGRAMS.iter().copied().map(Some).chain([None]) {
-        let client = operated.agent(&format!("noisy-{}", program.unwrap_or("flusher")))?;
-        let made = client.call("filesystem.mkdir", &json!({ "path": "mine" }));
-        ensure!(made.code() == "ok", "{made:?}");
+        let client = neighbour(&operated, program.unwrap_or("flusher"))?;
         let (over, count) = (Arc::clone(&over), Arc::new(AtomicU64::new(0)));
         ends.push((program.unwrap_or("flusher"), Arc::clone(&count)));
         threads.push(std::thread::spawn(move || rage(&client, program, &over, &count)));
@@ -130,16 +142,8 @@ fn counted(operated: &Operated, client: &Client, times: usize) -> Result<Vec<u64
 fn fifty_thousand_calls_beside_a_neighbour_leave_nothing() -> Result<()> {
     const MANY: u64 = 50_000;
     const CLIENTS: usize = 4;
-    let mut operated = Operated::start(&Image::test("smoke")?, "fifty-thousand")?;
-    operated.pair()?;
-    let worker = operated.agent("worker")?;
-    let file = json!({ "path": "f", "content": "x".repeat(4_096) });
-    ensure!(worker.call("filesystem.write", &file).code() == "ok", "write");
-    let order = json!({ "path": "toolbox", "content": "" });
-    ensure!(worker.call("filesystem.write", &order).code() == "ok", "order");
-    operated.machine.wait_for("a malicious toolbox: true", 30)?;
-    let noisy = operated.agent("noisy-bomb")?;
-    ensure!(noisy.call("filesystem.mkdir", &json!({ "path": "mine" })).code() == "ok", "mkdir");
+    let (mut operated, worker) = attacked("fifty-thousand")?;
+    let noisy = neighbour(&operated, "bomb")?;
     let many = |most: u64| {
         let (done, failed) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
