@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 
-from . import tools
+from . import sources, tools
 from .places import ROOT, cache, key
 from .progress import Refused, stage
 
@@ -97,7 +97,7 @@ def build(arch, target_dir=None, test=None):
     words = list(base)
     for package in sorted({package for package, _ in {**PROGRAMS, **(TEST_PROGRAMS if test else {})}}):
         words += ["--package", package]
-    with stage(f"programs {arch}"):
+    with stage(f"programs {arch}"), sources.settled(target):
         environment = {**os.environ, **compilers(arch, target, home), "CARGO_TARGET_DIR": os.fspath(target),
                        "RUSTC_WORKSPACE_WRAPPER": WRAPPER}
         environment["PATH"] = f"{without_path(target)}:{environment['PATH']}"
