@@ -98,6 +98,8 @@ pub enum Source {
     Number(u64),
     /// Always these words.
     Words(&'static [&'static str]),
+    /// This text and, after a slash, the text parameter of this name.
+    Beneath(&'static str, &'static str),
     /// The program of the command of this name.
     ProgramOf(&'static str),
     /// The arguments of the command of this name.
@@ -114,6 +116,7 @@ impl Source {
     pub const fn parameter(self) -> Option<&'static str> {
         match self {
             Self::Parameter(name)
+            | Self::Beneath(_, name)
             | Self::LengthOf(name)
             | Self::ProgramOf(name)
             | Self::ArgumentsOf(name)
@@ -129,8 +132,22 @@ impl Source {
 pub enum Performer {
     /// A worker in a fresh cage of this class.
     Cage(Class),
+    /// The service of this name.
+    Service(&'static str),
     /// The policy decision point itself, from its own state.
     Pdp,
+}
+
+impl Performer {
+    /// The service that gets the specs of its calls; none of those that pdp answers.
+    #[must_use]
+    pub const fn service(self) -> Option<&'static str> {
+        match self {
+            Self::Cage(_) => Some("forker"),
+            Self::Service(name) => Some(name),
+            Self::Pdp => None,
+        }
+    }
 }
 
 /// What a cage's system-call filter admits.

@@ -78,6 +78,7 @@ fn page(text: &mut String, declaration: &Declaration) {
     line(format_args!("{}\n", declaration.when));
     let performer = match declaration.performer {
         Performer::Cage(class) => format!("a worker in a fresh cage, class {class:?}"),
+        Performer::Service(name) => name.to_owned(),
         Performer::Pdp => "the policy decision point".to_owned(),
     };
     line(format_args!("Risk {}; performed by {performer}.", declaration.risk.name()));

@@ -5,6 +5,7 @@
 //! capability brings data and no code into the trusted core.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod agent;
 mod cage;
 mod declaration;
@@ -39,7 +40,13 @@ pub const CATALOGUE: &[&Declaration] = &[
     &filesystem::WRITE,
     &process::RUN,
     &process::RUN_CODE,
+    &admin::BOOT,
     &system::INFO,
+    &admin::LOGS,
+    &admin::REBOOT,
+    &admin::RESTART_SERVICE,
+    &admin::SERVICES,
+    &admin::SHUTDOWN,
     &system::TIME,
 ];
 

@@ -63,6 +63,11 @@ fn lower(template: &Template, input: &Accepted, file: Option<&CanonicalPath>) ->
                 Some(argument) => Some(value_of(argument)?),
                 None => None,
             },
+            Source::Beneath(above, name) => match input.get(name) {
+                Some(Argument::Text(text)) => Some(Value::Text(format!("{above}/{text}"))),
+                Some(_) => return None,
+                None => None,
+            },
             Source::LengthOf(name) => match input.get(name) {
                 Some(Argument::Text(text)) => Some(Value::Number(u64::try_from(text.len()).ok()?)),
                 Some(_) => return None,

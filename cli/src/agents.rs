@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use contract::base64;
 use contract::digits::{hex, unhex};
 use contract::statement::Act;
+use contract::uids::names_an_admin;
 use serde_json::{Value as Json, json};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub(crate) enum Command {
         /// Only from this address or CIDR block.
         #[arg(long)]
         source: Option<String>,
+        /// An agent that policies may let near the box itself; its name is `admin` or begins with `admin-`.
+        #[arg(long)]
+        admin: bool,
     },
     /// All agents.
     List,
@@ -81,7 +85,8 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
     let (act, said) = match command {
         Command::List => return list(desk, as_json),
         Command::Connect { name, ca } => return connect(desk, name, ca.as_deref(), as_json),
-        Command::Add { name, source } => {
+        Command::Add { name, source, admin } => {
+            is_meant(name, *admin)?;
             let token = shown.insert(token()?);
             let digest = sha256(token.as_bytes());
             let act = Act::AgentAdd { name: name.clone(), token: digest, source: source.clone() };
@@ -118,6 +123,20 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
         }
     }
     Ok(Ended::Done)
+}
+
+/// Refuses a name that makes an admin of an agent that was not to be one, and the other way round.
+fn is_meant(name: &str, admin: bool) -> Result<()> {
+    let message = match (names_an_admin(name), admin) {
+        (true, false) => {
+            format!("an agent `{name}` is an admin; say --admin, or choose another name")
+        }
+        (false, true) => {
+            format!("an admin's name is `admin` or begins with `admin-`: admin-{name}")
+        }
+        (true, true) | (false, false) => return Ok(()),
+    };
+    Err(failed(Ended::Usage, message))
 }
 
 fn list(desk: &Desk, as_json: bool) -> Result<Ended> {

@@ -10,6 +10,7 @@ use crate::rings::{Ring, Rings};
 use capabilities::{Class, Performer};
 use channel::Channel;
 use contract::perform::{FromWorker, Spec, VERSION};
+use contract::uids::names_an_admin;
 use linux::KernelError;
 use linux::cage::{self, Child, Namespace};
 use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
@@ -37,6 +38,8 @@ pub(crate) struct Kind {
     /// The class of its filter.
     pub(crate) class: Class,
     pub(crate) rings: Rings,
+    /// Whether the user inside is 0, with no more rights than the other has.
+    pub(crate) admin: bool,
 }
 
 impl Kind {
@@ -46,10 +49,16 @@ impl Kind {
             Performer::Cage(class) => {
                 let rings = Rings::of(&spec.agent.name);
                 let known = |number| filter::entries(class).nth(number).is_some();
-                rings.lacking().is_none_or(known).then_some(Self { class, rings })
+                let admin = names_an_admin(&spec.agent.name);
+                rings.lacking().is_none_or(known).then_some(Self { class, rings, admin })
             }
-            Performer::Pdp => None,
+            Performer::Service(_) | Performer::Pdp => None,
         }
+    }
+
+    /// The user inside.
+    const fn user(&self) -> u32 {
+        if self.admin { 0 } else { inside::UID }
     }
 }
 
@@ -139,7 +148,7 @@ impl Cage {
         let process = self.child.pid.as_raw_nonzero().to_string();
         let rings = &self.kind.rings;
         if rings.have(Ring::Namespace("user")) {
-            cage::map_ids(self.child.pid, inside::UID, outside_uid(self.number))?;
+            cage::map_ids(self.child.pid, self.kind.user(), outside_uid(self.number))?;
         }
         self.socket.send(&0_u8, &[])?;
         if rings.have(Ring::Check) {
@@ -203,7 +212,7 @@ fn spawn(
     let group = cgroup.directory()?;
     let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
     let user =
-        if kind.rings.have(Ring::Namespace("user")) { inside::UID } else { outside_uid(number) };
+        if kind.rings.have(Ring::Namespace("user")) { kind.user() } else { outside_uid(number) };
     let inside = move || inside::become_worker(theirs, worker.into(), kind, filter, user);
     let report = |error: &CageError| {
         std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();

@@ -105,7 +105,9 @@ impl Cages {
     pub(crate) fn open() -> Result<Self, CageError> {
         Ok(Self {
             pool: Pool::new(SLOTS_MAX, BUILDING_MAX),
-            stock: STOCK.map(|(class, count)| (Kind { class, rings: Rings::ALL }, count)).into(),
+            stock: STOCK
+                .map(|(class, count)| (Kind { class, rings: Rings::ALL, admin: false }, count))
+                .into(),
             waiting: VecDeque::new(),
             filters: Filters::compile()?,
             origin: Origin::open()?,

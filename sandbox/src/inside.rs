@@ -16,7 +16,7 @@ use rustix::process::Resource;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 
-/// The user inside every cage.
+/// The user inside a cage, but for an admin's.
 pub(crate) const UID: u32 = 1100;
 /// Where the forker attaches an agent's files, by what a call sees of them.
 pub(crate) const WORKSPACE: &str = "/workspace";

@@ -2,6 +2,8 @@
 //! for the others; and that it comes back whole from whatever is killed under it.
 #![forbid(unsafe_code)]
 
+#[path = "door/admin.rs"]
+mod admin;
 #[path = "door/approvals.rs"]
 mod approvals;
 #[path = "door/bad_input.rs"]

@@ -22,3 +22,11 @@ pub const VAULT: u32 = 909;
 pub const CONSOLE: u32 = 910;
 /// Agents' files on the disk belong to this and upwards, one user an agent.
 pub const AGENTS: u32 = 200_000;
+
+/// Whether an agent of this name is an admin: `admin`, or `admin-` and more. Its calls run as user 0 of
+/// their cage's user namespace, without a capability; what it may do with the box is what a policy says of
+/// agents of such names.
+#[must_use]
+pub fn names_an_admin(name: &str) -> bool {
+    name == "admin" || name.starts_with("admin-")
+}

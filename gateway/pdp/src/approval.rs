@@ -125,7 +125,8 @@ impl Pdp {
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
-        let permit = Permit::new(allowed, spec, "forker", [input, answer]);
+        let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
+        let permit = Permit::new(allowed, spec, performer, [input, answer]);
         let permit = permit.deferred(pending.run_within_ms);
         self.record(draft(call, "accept", &yes.facts), Vec::new(), Some(permit))?;
         let json = json!({ "call": hex(&call), "verdict": "accept" });

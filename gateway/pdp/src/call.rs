@@ -167,9 +167,10 @@ impl Pdp {
             }
             Answer::Autonomous | Answer::Notify => {
                 let allowed = Allowed::by(&decision, Answer::Notify).ok_or(Refusal::Unavailable)?;
+                let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
                 let spec = spec(call, &asked_for, &name, agent.disk_uid);
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
-                let permit = Permit::new(allowed, spec, "forker", [asked.input, asked.answer]);
+                let permit = Permit::new(allowed, spec, performer, [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
                 self.waiting.insert(call, waits(Then::End));
             }

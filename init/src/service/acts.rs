@@ -25,7 +25,7 @@ impl Supervisor {
                 restart = Some(name);
                 Ok(answer)
             }
-            Act::Restart(name) => Err(format!("there is no service `{name}`")),
+            Act::Restart(name) => Err(("not_found", format!("there is no service `{name}`"))),
             Act::PowerOff => {
                 wanted = Some(End::PowerOff);
                 Ok("{\"ending\":\"power off\"}".to_owned())

@@ -8,6 +8,7 @@ use channel::tickets::Released;
 use channel::{Channel, Mailbox};
 use contract::bytes::Bytes;
 use contract::console::{FromInit, VERSION};
+use contract::effect::{Effect, Field, Value};
 use contract::meta::FirstOperator;
 use contract::perform::Outcome;
 use std::fs::File;
@@ -24,6 +25,9 @@ const INPUT_BYTES_MAX: u64 = 64;
 /// A pipe takes this much at once; init waits for no reader.
 const ANSWER_BYTES_MAX: usize = 60_000;
 const TIMELINE: &str = "/run/kruxos/boot.json";
+
+/// Why an act was not done: a code, and words.
+pub(super) type Failed = (&'static str, String);
 
 /// What init is asked to do.
 #[derive(Debug)]
@@ -121,30 +125,46 @@ impl Own {
     pub(super) fn perform(
         &mut self,
         released: Released,
-        act: impl FnOnce(Act) -> Result<String, String>,
+        act: impl FnOnce(Act) -> Result<String, Failed>,
     ) {
         let (spec, [input, answer]) = released.into_parts();
         self.performer.started(spec.call);
-        let input = channel::sealed::read(&input, INPUT_BYTES_MAX).unwrap_or_default();
-        let input = String::from_utf8(input).unwrap_or_default();
+        // an operator's act by its name, an agent's call by its capability
         let done = match spec.capability.as_str() {
-            "box.boot" => std::fs::read_to_string(TIMELINE).map_err(|error| error.to_string()),
-            "box.logs" => Ok(logs()),
-            "box.services" => act(Act::Services),
-            "box.restart-service" => act(Act::Restart(input)),
-            "box.shutdown" => act(Act::PowerOff),
-            "box.reboot" => act(Act::Reboot),
-            _ => Err("init performs no such act".to_owned()),
+            "box.boot" | "system.boot@1" => {
+                std::fs::read_to_string(TIMELINE).map_err(|error| ("failed", error.to_string()))
+            }
+            "box.logs" | "system.logs@1" => Ok(logs()),
+            "box.services" | "system.services@1" => act(Act::Services),
+            "box.restart-service" => {
+                let input = channel::sealed::read(&input, INPUT_BYTES_MAX).unwrap_or_default();
+                act(Act::Restart(String::from_utf8(input).unwrap_or_default()))
+            }
+            "system.restart_service@1" => act(Act::Restart(service(&spec.effects))),
+            "box.shutdown" | "system.shutdown@1" => act(Act::PowerOff),
+            "box.reboot" | "system.reboot@1" => act(Act::Reboot),
+            _ => Err(("failed", "init performs no such act".to_owned())),
         };
         let (code, body) = match done {
             Ok(body) => ("ok", body),
-            Err(message) => ("failed", format!("{{\"error\":{{\"message\":{}}}}}", json(&message))),
+            Err((code, message)) => {
+                (code, format!("{{\"error\":{{\"message\":{}}}}}", json(&message)))
+            }
         };
         rustix::io::ioctl_fionbio(&answer, true).ok();
         let written = File::from(answer).write_all(body.as_bytes());
         let code = if written.is_ok() { code } else { "unread" };
         self.performer.ended(spec.call, Outcome::of(code));
     }
+}
+
+/// The service that was decided to be restarted: what init does is what its effect says.
+fn service(effects: &[Effect]) -> String {
+    let name = effects.iter().find_map(|effect| match effect.get(Field::Name) {
+        Some(Value::Text(name)) => name.strip_prefix("service/"),
+        _ => None,
+    });
+    name.unwrap_or_default().to_owned()
 }
 
 /// A text as JSON (RFC 8259 section 7).

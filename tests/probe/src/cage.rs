@@ -84,6 +84,7 @@ impl<'a> Stand<'a> {
         self.tickets()?;
         self.limits()?;
         self.inspect()?;
+        self.admin()?;
         self.codes()?;
         self.hostile_worker()?;
         self.missing_rings()?;
@@ -294,7 +295,7 @@ impl<'a> Stand<'a> {
         let started = self.hear()?;
         self.say("started", matches!(started, ToAudit::Started { .. }), &format!("{started:?}"))?;
         let cage = at_work();
-        for (name, holds, seen) in facts(&cage) {
+        for (name, holds, seen) in facts(&cage, 1100) {
             self.say(&name, holds, &seen)?;
         }
         let sent = network::passes_in_cage(&cage.pid);
@@ -320,6 +321,26 @@ impl<'a> Stand<'a> {
             }
         }
         self.say("nothing is left of it", !left(), &cage.pid)
+    }
+
+    /// An admin's worker: user 0 inside, and not one right more.
+    fn admin(&mut self) -> Result<(), ChannelError> {
+        std::os::unix::fs::symlink("/data/agents/alice", "/data/agents/admin").ok();
+        let admin = ("admin", ALICE.1);
+        let input = json!({"path": "big.txt", "length": 1 << 20});
+        let effects = self.effects("filesystem.read", &input);
+        let (ticket, answer) = self.spec(admin, "filesystem.read", &input, effects, LIMITS)?;
+        self.send(&FromAudit::Ticket(ticket))?;
+        let started = self.hear()?;
+        let begun = matches!(started, ToAudit::Started { .. });
+        self.say("an admin's call", begun, &format!("{started:?}"))?;
+        for (name, holds, seen) in facts(&at_work(), 0) {
+            self.say(&format!("an admin's {name}"), holds, &seen)?;
+        }
+        drop(answer);
+        let seen = self.outcome()?;
+        let unread = matches!(&seen, Ok((outcome, _)) if outcome.code == "unread");
+        self.say("an admin reads files like any agent", unread, &format!("{seen:?}"))
     }
 
     pub(crate) fn effects(&self, capability: &str, input: &Json) -> Vec<Effect> {

@@ -58,8 +58,8 @@ pub(crate) fn status(pid: &str) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }
 
-/// What must be true of a caged worker, and what was seen.
-pub(crate) fn facts(cage: &AtWork) -> Vec<(String, bool, String)> {
+/// What must be true of a caged worker whose user inside is this one, and what was seen.
+pub(crate) fn facts(cage: &AtWork, inside: u32) -> Vec<(String, bool, String)> {
     let (pid, cgroup, uid) = (&cage.pid, &cage.cgroup, 100_000 + cage.slot);
     let mut facts = Vec::new();
     let status = status(pid);
@@ -78,7 +78,8 @@ pub(crate) fn facts(cage: &AtWork) -> Vec<(String, bool, String)> {
     }
     let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap_or_default();
     let words: Vec<&str> = map.split_whitespace().collect();
-    facts.push(("uid 1100 and no other".to_owned(), words == ["1100", &uid.to_string(), "1"], map));
+    let only = [inside, uid, 1].map(|number| number.to_string());
+    facts.push((format!("uid {inside} and no other"), words == only, map));
     let links = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
     let names: Vec<&str> =
         links.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).collect();

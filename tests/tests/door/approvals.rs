@@ -27,7 +27,7 @@ fn result(client: &Client, call: &str) -> Reply {
 }
 
 /// What became of a call, once it is no longer under way.
-fn end(client: &Client, call: &str) -> Result<Reply> {
+pub(crate) fn end(client: &Client, call: &str) -> Result<Reply> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let reply = result(client, call);

@@ -44,6 +44,7 @@ fn an_operators_desk_works() -> Result<()> {
     tokens(&operated)?;
     another_operator(&operated)?;
     stdio(&operated)?;
+    crate::admin::looks_after_the_box_as_far_as_it_may(&operated)?;
     let mut tail = Beside::start(&operated, &["--json", "audit", "tail", "--follow"])?;
     operated.krux(&["agent", "pause", "worker"])?;
     tail.until("agent-pause")?;
