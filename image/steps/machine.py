@@ -78,7 +78,7 @@ def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, ser
     if not reboot:
         words += ["-no-reboot"]
     if kernel:
-        words += ["-kernel", kernel, "-initrd", initrd, "-append", append]
+        words += ["-kernel", kernel, *(["-initrd", initrd] if initrd else []), "-append", append]
     if nbd:
         read = [*read, nbd.parent]
     folders = {disk.parent, firmware_variables.parent} | ({second.parent} if second else set())
