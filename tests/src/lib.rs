@@ -35,7 +35,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Image {
     /// The disk, to be copied, never written.
     pub disk: PathBuf,
-    /// The root hash in hexadecimal.
+    /// The root hash in hexadecimal; nothing for a disk that has none.
     pub root_hash: String,
 }
 
@@ -54,6 +54,16 @@ impl Image {
     /// When it is not there.
     pub fn test(name: &str) -> Result<Self> {
         Self::built(&root().join("build"), &format!("kruxos_{VERSION}_x86_64_{name}"))
+    }
+
+    /// The disk of the kernel's own selftests, with our kernel beside it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn selftests() -> Result<Self> {
+        let disk = root().join("build/selftests.raw");
+        ensure!(disk.exists(), "{} is not built; run ./ci/test kernel", disk.display());
+        Ok(Self { disk, root_hash: String::new() })
     }
 
     fn built(folder: &Path, name: &str) -> Result<Self> {

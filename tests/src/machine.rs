@@ -40,7 +40,7 @@ pub struct Options {
     pub once: bool,
     /// One more disk.
     pub second: Option<std::path::PathBuf>,
-    /// Kernel, initramfs and command line to boot directly.
+    /// Kernel, initramfs (nothing for none) and command line to boot directly.
     pub direct: Option<[String; 3]>,
     /// Ports of this machine, on loopback, and the box's ports that they lead to.
     pub forward: Vec<(u16, u16)>,
@@ -110,7 +110,10 @@ impl Machine {
             command.arg("--nbd").arg(socket);
         }
         if let Some([kernel, initrd, append]) = &options.direct {
-            command.args(["--kernel", kernel, "--initrd", initrd, "--append", append]);
+            command.args(["--kernel", kernel, "--append", append]);
+            if !initrd.is_empty() {
+                command.args(["--initrd", initrd]);
+            }
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn()?;
