@@ -169,7 +169,10 @@ impl Audit {
                     let page = page::page(&self.writer, &self.signer, from, &filter)
                         .map_err(WriterError::from)?;
                     let file = channel::sealed::holding(&page.bytes)?;
-                    let message = FromWriter::Page { number, next: page.next, last: page.last };
+                    let capacity_bytes =
+                        self.writer.records.capacity_bytes().map_err(WriterError::from)?;
+                    let (next, last) = (page.next, page.last);
+                    let message = FromWriter::Page { number, next, last, capacity_bytes };
                     self.after.push(After::Tell(message, vec![file]));
                 }
             }

@@ -122,6 +122,12 @@ impl Segments {
         Ok(format!("{}:{place}", self.number))
     }
 
+    /// How large the file system is on which the segments lie (statvfs(3)).
+    pub(crate) fn capacity_bytes(&self) -> Result<u64, StoreError> {
+        let status = statvfs(&self.folder).map_err(|errno| self.failed(errno.into()))?;
+        Ok(status.f_blocks.saturating_mul(status.f_frsize))
+    }
+
     fn next_segment(&mut self, least: u64, reserve: bool) -> Result<(), StoreError> {
         let length = least.max(SEGMENT_BYTES);
         let status = statvfs(&self.folder).map_err(|errno| self.failed(errno.into()))?;

@@ -177,6 +177,7 @@ impl Writer {
         let Some(open) = self.open.remove(&call) else { return Ok(None) };
         let numbers = [
             ("memory_peak_bytes", outcome.memory_peak_bytes),
+            ("memory_max_bytes", outcome.memory_max_bytes),
             ("cpu_us", outcome.cpu_us),
             ("throttled_us", outcome.throttled_us),
             ("memory_stall_us", outcome.memory_stall_us),

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contract::digits::hex;
-use contract::door::{FromDoor, Status};
+use contract::door::{FromDoor, Status, Used};
 use serde_json::{Value as Json, json};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -149,32 +149,46 @@ pub(crate) fn ended(
     capability: Option<&str>,
     answered: Result<(Answered, Vec<u8>), NoAnswer>,
 ) -> Answer {
-    let (call, code, body) = match answered {
-        Ok((Answered::Ended { call, code }, body)) => (call, code, body),
+    let (call, code, used, body) = match answered {
+        Ok((Answered::Ended { call, code, used }, body)) => (call, code, used, body),
         Ok((answered, _)) => return Answer::of(Ok(answered)),
         Err(no_answer) => return no_answer.answer(),
     };
     let call = hex(&call);
     let result = serde_json::from_slice::<Json>(&body);
     match (code.as_str(), result) {
-        ("ok", Ok(result)) => {
-            Answer::Json(StatusCode::OK, json!({ "call": call, "code": "ok", "result": result }))
-        }
-        ("ok", Err(_no_json)) => failed(capability, &call, "bad_answer", None),
-        (code, result) => failed(capability, &call, code, result.ok().as_ref()),
+        ("ok", Ok(result)) => Answer::Json(
+            StatusCode::OK,
+            json!({ "call": call, "code": "ok", "result": result, "used": used }),
+        ),
+        ("ok", Err(_no_json)) => failed(capability, &call, "bad_answer", &used, None),
+        (code, result) => failed(capability, &call, code, &used, result.ok().as_ref()),
     }
 }
 
 /// How a call failed: the words of its declaration, or of every call.
-fn failed(capability: Option<&str>, call: &str, code: &str, body: Option<&Json>) -> Answer {
+fn failed(
+    capability: Option<&str>,
+    call: &str,
+    code: &str,
+    used: &Used,
+    body: Option<&Json>,
+) -> Answer {
     let declared = capability
         .and_then(capabilities::find)
         .and_then(|declaration| declaration.failures.iter().find(|failure| failure.code == code));
     let said = body.and_then(|body| body.pointer("/error/message")).and_then(Json::as_str);
+    let memory = format!(
+        "the call needed more memory than the {} MiB that it may",
+        used.memory_max_bytes >> 20
+    );
     let (message, next) = match (declared, code) {
         (Some(failure), _) => (failure.when, failure.next),
         (None, "late") => ("the call took longer than it may", "ask for less at once"),
-        (None, "out_of_memory") => ("the call needed more memory than it may", "ask for less"),
+        (None, "out_of_memory") => (memory.as_str(), "ask for less"),
+        (None, "answer_too_long") => {
+            ("the answer is longer than it may be", "ask for less at once")
+        }
         (None, "denied") => ("the cage stopped it", "name what you need in the call"),
         (None, "unknown") => {
             ("the call was cut off: it may have been performed or not", "look, then decide")
@@ -183,7 +197,8 @@ fn failed(capability: Option<&str>, call: &str, code: &str, body: Option<&Json>)
     };
     let message = said.unwrap_or(message);
     let error = json!({ "code": code, "message": message, "next": next, "call": call });
-    Answer::Json(StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": error, "call": call }))
+    let answer = json!({ "error": error, "call": call, "used": used });
+    Answer::Json(StatusCode::UNPROCESSABLE_ENTITY, answer)
 }
 
 #[cfg(test)]
@@ -197,12 +212,20 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_json_is_said_to_be_none() {
-        let done = |code: &str| Answered::Ended { call: [0; 16], code: code.to_owned() };
+        let done = |code: &str| {
+            let used = Used { memory_max_bytes: 96 << 20, ..Used::default() };
+            Answered::Ended { call: [0; 16], code: code.to_owned(), used }
+        };
         let bad = ended(None, Ok((done("ok"), b"x".to_vec())));
         assert_eq!(code(bad).as_deref(), Some("bad_answer"));
         let refused = ended(None, Ok((done("refused-busy"), Vec::new())));
         assert_eq!(code(refused).as_deref(), Some("refused-busy"));
         let unknown = ended(None, Ok((done("unknown"), Vec::new())));
         assert_eq!(code(unknown).as_deref(), Some("unknown"));
+        let Answer::Json(_, json) = ended(None, Ok((done("out_of_memory"), Vec::new()))) else {
+            panic!("no JSON")
+        };
+        let message = json.pointer("/error/message").and_then(Json::as_str).unwrap_or_default();
+        assert!(message.contains("96 MiB"), "it names the limit: {message}");
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::watched::watch;
 use channel::{Channel, ChannelError, Mailbox};
-use contract::door::{FromDoor, Status, ToDoor, VERSION};
+use contract::door::{FromDoor, Status, ToDoor, Used, VERSION};
 use contract::perform::CallId;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +21,7 @@ const WAITING_MAX: usize = 512;
 pub(crate) enum Answered {
     Said { status: Status, json: String },
     File { media_type: String, file: OwnedFd },
-    Ended { call: CallId, code: String },
+    Ended { call: CallId, code: String, used: Used },
 }
 
 /// Why there is no answer.
@@ -112,7 +112,9 @@ impl Pdp {
             }
             let (number, answered) = match message {
                 ToDoor::Said { number, status, json } => (number, Answered::Said { status, json }),
-                ToDoor::Ended { number, call, code } => (number, Answered::Ended { call, code }),
+                ToDoor::Ended { number, call, code, used } => {
+                    (number, Answered::Ended { call, code, used })
+                }
                 ToDoor::File { number, media_type } => match fds.into_iter().next() {
                     Some(file) => (number, Answered::File { media_type, file }),
                     None => return Err(ChannelError::Closed),

@@ -5,10 +5,12 @@
 
 use crate::cage::{Cage, Kind};
 use crate::cgroup;
+use crate::cut::cut;
 use crate::error::CageError;
 use crate::filter::Filters;
 use crate::origin::Origin;
 use crate::pool::{Ending, Pool, Stages};
+use crate::reserve::{self, Ceilings, Live};
 use crate::rings::Rings;
 use crate::slot::{Bound, Building, Dying, Parked, Prepared};
 use capabilities::Class;
@@ -74,6 +76,8 @@ struct Waiting {
     spec: Spec,
     fds: [OwnedFd; 2],
     kind: Kind,
+    /// Its memory cap.
+    memory_bytes: u64,
     /// When its ticket was heard, in microseconds of boot time.
     since_us: u64,
 }
@@ -92,6 +96,7 @@ pub(crate) struct Cages {
     filters: Filters,
     origin: Origin,
     disk: Option<String>,
+    ceilings: Ceilings,
     /// Disk users of the agents that called last.
     agents: VecDeque<u32>,
     build_after_ms: u64,
@@ -112,6 +117,7 @@ impl Cages {
             filters: Filters::compile()?,
             origin: Origin::open()?,
             disk: cgroup::data_disk()?,
+            ceilings: Ceilings::of(reserve::machine_bytes()),
             agents: VecDeque::new(),
             build_after_ms: 0,
             lately_us: 0,
@@ -126,7 +132,9 @@ impl Cages {
         let prepared = || self.pool.prepared();
         let of_agent = prepared().filter(|(_, slot)| slot.spec.agent == spec.agent).count();
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
-        if self.waiting.is_empty() && !many && !self.is_full() {
+        let memory_bytes = memory_of(spec);
+        let fits = self.ceilings.admit(&self.live(), spec.agent.disk_uid, memory_bytes);
+        if self.waiting.is_empty() && !many && !self.is_full() && fits {
             // one that fails has the ticket's time to be built anew
             if let Some(Err(why)) = self.prepare(&kind, spec) {
                 self.said.push(Said::NoCage(why.to_string()));
@@ -161,7 +169,8 @@ impl Cages {
         let Some(kind) = Kind::of(&spec) else {
             return self.said.push(Said::Refused(spec.call, Refusal::BadSpec));
         };
-        self.waiting.push_back(Waiting { spec, fds, kind, since_us });
+        let memory_bytes = memory_of(&spec);
+        self.waiting.push_back(Waiting { spec, fds, kind, memory_bytes, since_us });
         self.serve();
     }
 
@@ -337,15 +346,29 @@ impl Cages {
         self.pool.bound().count() + self.pool.prepared().count() >= CALLS_MAX
     }
 
-    /// Of the calls for which a slot is parked, the first of the agent with the fewest under way.
+    /// What is reserved: by calls that have begun, and by those that a cage is prepared for.
+    fn live(&self) -> Vec<Live> {
+        let bound = self.pool.bound().map(|(_, slot)| (slot.agent, slot.memory_bytes));
+        let prepared = self.pool.prepared();
+        let prepared =
+            prepared.map(|(_, slot)| (slot.spec.agent.disk_uid, slot.limits.memory_bytes));
+        bound.chain(prepared).collect()
+    }
+
+    /// Of the calls for which a slot is parked and whose memory fits, the first of the agent with the
+    /// fewest under way.
     fn next_call(&self) -> Option<usize> {
         let under_way =
             |agent: u32| self.pool.bound().filter(|(_, bound)| bound.agent == agent).count();
-        if self.is_full() {
+        if self.waiting.is_empty() || self.is_full() {
             return None;
         }
+        let live = self.live();
+        let fits = |call: &Waiting| {
+            self.ceilings.admit(&live, call.spec.agent.disk_uid, call.memory_bytes)
+        };
         let calls = self.waiting.iter().enumerate();
-        let calls = calls.filter(|(_, call)| self.pool.has_parked(&call.kind));
+        let calls = calls.filter(|(_, call)| self.pool.has_parked(&call.kind) && fits(call));
         let first = calls.min_by_key(|(at, call)| (under_way(call.spec.agent.disk_uid), *at));
         first.map(|(index, _)| index)
     }
@@ -424,6 +447,11 @@ impl Cages {
             self.said.push(Said::Refused(call.spec.call, Refusal::OtherEpoch));
         }
     }
+}
+
+/// The memory cap that a call is cut to.
+fn memory_of(spec: &Spec) -> u64 {
+    cut(&spec.capability, &spec.effects, &spec.limits).limits.memory_bytes
 }
 
 fn abandon(ending: Ending<Slots>) -> Dying {

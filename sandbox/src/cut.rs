@@ -4,14 +4,11 @@
 use capabilities::programs::{OPEN, PROGRAMS};
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::WORKSPACE;
-use contract::perform::{Access, Grant};
+use contract::perform::{Access, Grant, Limits};
 use contract::rings;
 
 /// Where a program's folder of the toolbox is in the cage that runs it.
 pub(crate) const PROGRAM: &str = "/usr";
-
-/// Enough for a worker, and less than one takes that tries its cgroup.
-const TRIED_MEMORY_BYTES_MAX: u64 = 16 << 20;
 
 /// What of the agent's directory is mounted in the cage, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +32,16 @@ pub(crate) struct Cut {
     pub(crate) program: Option<&'static str>,
     /// What Landlock lets the worker keep.
     pub(crate) grants: Vec<Grant>,
-    /// The most memory that it may have, whatever its call was given.
-    pub(crate) memory_bytes_max: u64,
+    /// What it may use: no more than its call was given.
+    pub(crate) limits: Limits,
+    /// Longest answer, in bytes.
+    pub(crate) answer_bytes_max: u64,
     /// Of a ring that is tried: the code that it ends with where the ring holds.
     pub(crate) tries: Option<&'static str>,
 }
 
-/// The cage for these effects, with paths as the cage's view has them.
-pub(crate) fn cut(capability: &str, effects: &[Effect]) -> Cut {
+/// The cage for these effects of a call that was given `given`, with paths as the cage's view has them.
+pub(crate) fn cut(capability: &str, effects: &[Effect], given: &Limits) -> Cut {
     let view = view(capability, effects);
     let program = program(effects);
     let mut grants = grants(effects, view);
@@ -52,8 +51,29 @@ pub(crate) fn cut(capability: &str, effects: &[Effect]) -> Cut {
     let changes = |effect: &Effect| matches!(effect.kind, Kind::Write | Kind::Delete | Kind::Code);
     let writable = view == View::WithTrash || effects.iter().any(changes);
     let tries = (capability == rings::CAPABILITY).then(|| tried(effects)).flatten();
-    let memory_bytes_max = tries.map_or(u64::MAX, |_| TRIED_MEMORY_BYTES_MAX);
-    Cut { view, writable, program, grants, memory_bytes_max, tries }
+    let (limits, answer_bytes_max) = limits(effects, given);
+    Cut { view, writable, program, grants, limits, answer_bytes_max, tries }
+}
+
+/// Memory, time and the length of an answer, by what a call does at most.
+fn limits(effects: &[Effect], given: &Limits) -> (Limits, u64) {
+    const MIB: u64 = 1 << 20;
+    let most = effects.iter().map(|effect| match effect.kind {
+        Kind::Observe => (16 * MIB, 10_000, MIB),
+        Kind::Run => (96 * MIB, 30_000, 32 * MIB),
+        Kind::Code => (96 * MIB, 120_000, 32 * MIB),
+        _ => (96 * MIB, 30_000, 64 * MIB),
+    });
+    // a call that does nothing that can be named gets what one that looks does
+    let none = (16 * MIB, 10_000, MIB);
+    let max = |a: (u64, u64, u64), b: (u64, u64, u64)| (a.0.max(b.0), a.1.max(b.1), a.2.max(b.2));
+    let (memory_bytes, wall_ms, answer_bytes_max) = most.fold(none, max);
+    let limits = Limits {
+        memory_bytes: memory_bytes.min(given.memory_bytes),
+        wall_ms: wall_ms.min(given.wall_ms),
+        ..*given
+    };
+    (limits, answer_bytes_max)
 }
 
 /// How a call that tries a ring ends where the ring holds.
@@ -133,7 +153,7 @@ mod tests {
     fn check(name: &str, input: &serde_json::Value) -> Vec<(String, Access)> {
         let declaration = find(name).unwrap();
         let effects = declaration.lower(&declaration.accept(input).unwrap()).unwrap();
-        let Cut { grants, .. } = cut(&declaration.id(), &effects);
+        let Cut { grants, .. } = cut(&declaration.id(), &effects, &Limits::MOST);
         grants.into_iter().map(|grant| (grant.path, grant.access)).collect()
     }
 
@@ -170,7 +190,8 @@ mod tests {
         ] {
             let declaration = find(name).unwrap();
             let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
-            assert_eq!(cut(&declaration.id(), &effects).writable, changes, "{name}");
+            let cut = cut(&declaration.id(), &effects, &Limits::MOST);
+            assert_eq!(cut.writable, changes, "{name}");
         }
     }
 
@@ -197,7 +218,7 @@ mod tests {
         );
         let declaration = find("process.run").unwrap();
         let input = declaration.accept(&json!({"command": ["jq", "."], "stdin": "1"})).unwrap();
-        let cut = cut("process.run@1", &declaration.lower(&input).unwrap());
+        let cut = cut("process.run@1", &declaration.lower(&input).unwrap(), &Limits::MOST);
         assert_eq!((cut.view, cut.writable, cut.program), (View::Nothing, false, Some("jq")));
     }
 
@@ -215,8 +236,24 @@ mod tests {
         );
         let declaration = find("process.run_code").unwrap();
         let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
-        let cut = cut(&declaration.id(), &effects);
+        let cut = cut(&declaration.id(), &effects, &Limits::MOST);
         assert_eq!((cut.view, cut.writable, cut.program), (View::Workspace, true, Some("python3")));
+    }
+
+    #[test]
+    fn a_call_gets_what_its_effects_need_and_no_more_than_it_was_given() {
+        let of = |name: &str, input: serde_json::Value, given: &Limits| {
+            let declaration = find(name).unwrap();
+            let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
+            let cut = cut(&declaration.id(), &effects, given);
+            (cut.limits.memory_bytes >> 20, cut.limits.wall_ms, cut.answer_bytes_max >> 20)
+        };
+        let code = json!({"command": ["python3", "a.py"], "expect": "00".repeat(32)});
+        assert_eq!(of("system.time", json!({}), &Limits::MOST), (16, 10_000, 1));
+        assert_eq!(of("filesystem.read", json!({"path": "a"}), &Limits::MOST), (96, 30_000, 64));
+        assert_eq!(of("process.run_code", code, &Limits::MOST), (96, 120_000, 32));
+        let given = Limits { memory_bytes: 4 << 20, wall_ms: 7, ..Limits::MOST };
+        assert_eq!(of("filesystem.read", json!({"path": "a"}), &given), (4, 7, 64));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod home;
 mod inside;
 mod origin;
 mod pool;
+mod reserve;
 mod rings;
 mod slot;
 

@@ -37,6 +37,9 @@ pub(crate) fn perform(
         Err(code) => (code, json!({ "error": code })),
     };
     let written = serde_json::to_writer(&mut *bytes, &body).map_err(io::Error::from);
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > work.answer_bytes_max) {
+        return "answer_too_long";
+    }
     match written.and_then(|()| answer.write_all(bytes)) {
         Ok(()) => code,
         Err(_reader_gone) => "unread",

@@ -52,6 +52,7 @@ pub(crate) struct Prepared {
     packets: OwnedFd,
     /// What it was prepared for, and for nothing else.
     pub(crate) spec: Spec,
+    pub(crate) limits: Limits,
     /// The code that it ends with where the ring that it tries holds.
     tries: Option<&'static str>,
     begun_ms: u64,
@@ -65,6 +66,8 @@ pub(crate) struct Bound {
     packets: OwnedFd,
     pub(crate) call: CallId,
     pub(crate) agent: u32,
+    /// Its memory cap.
+    pub(crate) memory_bytes: u64,
     /// The code that it ends with where the ring that it tries holds, and where its answer goes.
     tries: Option<(&'static str, File)>,
     /// The worker said that it tries it now.
@@ -140,10 +143,11 @@ impl Parked {
         polls: u32,
         origin: &mut Origin,
     ) -> Result<Prepared, Failed> {
-        let cut = cut(&spec.capability, &spec.effects);
-        let tries = cut.tries;
+        let cut = cut(&spec.capability, &spec.effects, &spec.limits);
+        let (tries, limits) = (cut.tries, cut.limits);
         match self.hand(spec, cut, polls, origin) {
             Ok(()) => Ok(Prepared {
+                limits,
                 cage: self.cage,
                 packets: self.equipment.packets,
                 spec: spec.clone(),
@@ -162,8 +166,7 @@ impl Parked {
         polls: u32,
         origin: &mut Origin,
     ) -> Result<(), CageError> {
-        let memory_bytes = spec.limits.memory_bytes.min(cut.memory_bytes_max);
-        self.cage.cgroup.set(&Limits { memory_bytes, ..spec.limits })?;
+        self.cage.cgroup.set(&cut.limits)?;
         let files = format!("{AGENTS}/{}", spec.agent.name);
         let place = match cut.view {
             View::Nothing => None,
@@ -185,7 +188,13 @@ impl Parked {
             }
         }
         let grants = rings.keep(cut.grants);
-        let work = Work { call: spec.call, capability: spec.capability.clone(), grants, polls };
+        let work = Work {
+            call: spec.call,
+            capability: spec.capability.clone(),
+            grants,
+            answer_bytes_max: cut.answer_bytes_max,
+            polls,
+        };
         Ok(self.cage.socket.send(&(VERSION, work), &[])?)
     }
 
@@ -214,7 +223,7 @@ impl Prepared {
     /// Lets it begin: its ticket was heard at `begun_us` of boot time.
     pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Failed> {
         let [input, answer] = fds;
-        let Self { cage, packets, spec, tries, built_us, .. } = self;
+        let Self { cage, packets, spec, limits, tries, built_us, .. } = self;
         let call = spec.call;
         let copy = || answer.try_clone().ok().map(File::from);
         let tries = tries.and_then(|ends| Some((ends, copy()?)));
@@ -227,7 +236,8 @@ impl Prepared {
                 packets,
                 call,
                 agent: spec.agent.disk_uid,
-                deadline_ms: begun_us / 1_000 + spec.limits.wall_ms,
+                memory_bytes: limits.memory_bytes,
+                deadline_ms: begun_us / 1_000 + limits.wall_ms,
                 begun_us,
                 built_us,
             }),
@@ -297,6 +307,7 @@ impl Bound {
         let outcome = Outcome {
             code,
             memory_peak_bytes: used.memory_peak_bytes,
+            memory_max_bytes: self.memory_bytes,
             cpu_us: used.cpu_us,
             throttled_us: used.throttled_us,
             memory_stall_us: used.memory_stall_us,

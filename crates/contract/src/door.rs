@@ -6,7 +6,7 @@ use crate::perform::CallId;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Longest JSON text in one frame; longer answers come as a sealed file.
 pub const TEXT_BYTES_MAX: usize = 48 << 10;
@@ -115,7 +115,29 @@ pub enum ToDoor {
         call: CallId,
         /// `ok`, or how it failed.
         code: String,
+        /// What it used.
+        used: Used,
     },
+}
+
+/// What a call used, as its outcome is recorded; 0 throughout for one that had no cage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Used {
+    /// Highest memory use, in bytes.
+    pub memory_peak_bytes: u64,
+    /// What it might have used.
+    pub memory_max_bytes: u64,
+    /// Processor time in microseconds.
+    pub cpu_us: u64,
+    /// Time that it was held back by its processor cap.
+    pub throttled_us: u64,
+    /// Time in which something of it waited for memory.
+    pub memory_stall_us: u64,
+    /// Packets that it tried to send or receive and that were dropped.
+    pub dropped_packets: u64,
+    /// From its ticket to its end.
+    pub wall_us: u64,
 }
 
 /// The kinds of answer; a door turns each into a status of its protocol.

@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -56,7 +56,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a cage is made for before it has a call, and what most calls get.
+    /// The most that any call may use; of it a call gets what its effects are cut to.
+    pub const MOST: Self =
+        Self { memory_bytes: 96 << 20, tasks: 8, cpu_us: 100_000, wall_ms: 120_000 };
+
+    /// What a cage is made for before it has a call.
     pub const STANDARD: Self =
         Self { memory_bytes: 96 << 20, tasks: 8, cpu_us: 100_000, wall_ms: 30_000 };
 }
@@ -148,8 +152,10 @@ pub struct Outcome {
     /// `ok`, a failure that the capability declares, or one of every call: `killed`,
     /// `out_of_memory`, `late`, `crashed`, `forbidden_call`.
     pub code: String,
-    /// Highest memory use of the cage.
+    /// Highest memory use of the cage, and its cap.
     pub memory_peak_bytes: u64,
+    /// memory.max of the cage; 0 of a performer that has none.
+    pub memory_max_bytes: u64,
     /// Processor time of the cage.
     pub cpu_us: u64,
     /// Time that the cage was held back by its processor cap (cpu.stat, `throttled_usec`).
@@ -172,6 +178,7 @@ impl Outcome {
         Self {
             code,
             memory_peak_bytes: 0,
+            memory_max_bytes: 0,
             cpu_us: 0,
             throttled_us: 0,
             memory_stall_us: 0,
@@ -193,6 +200,8 @@ pub struct Work {
     pub capability: String,
     /// What the worker keeps; it gives up everything else.
     pub grants: Vec<Grant>,
+    /// Longest answer, in bytes.
+    pub answer_bytes_max: u64,
     /// How often it asks for the [`Go`] before it sleeps: being woken takes longer than the call.
     pub polls: u32,
 }

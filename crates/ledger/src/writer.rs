@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the messages below; the first element of every frame.
-pub const MESSAGES_VERSION: u16 = 1;
+pub const MESSAGES_VERSION: u16 = 2;
 
 /// A record as pdp wants it: everything but its place, its time and its bodies' digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +152,8 @@ pub enum FromWriter {
         next: u64,
         /// Whether there is none yet: every later one is told when it is durable.
         last: bool,
+        /// How large the ledger's partition is, in bytes.
+        capacity_bytes: u64,
     },
 }
 

@@ -22,10 +22,11 @@ use std::os::fd::OwnedFd;
 
 /// Longest input.
 const INPUT_BYTES_MAX: u64 = 100 << 20;
-/// Most calls of one agent under way or waiting for a person.
+/// Most calls of one agent under way or waiting for a person, and of these most that wait for a person.
 const OPEN_MAX: usize = 64;
+const PENDING_MAX: usize = 32;
 /// Longest input of a call that waits which is held in memory as well as in the ledger.
-const HELD_INPUT_BYTES_MAX: i64 = 64 << 10;
+const HELD_INPUT_BYTES_MAX: u64 = 64 << 10;
 /// Time from a decision to its beginning.
 const BEGIN_MS: u64 = 5_000;
 /// How long a person has, and the call afterwards, when the rule does not say.
@@ -123,10 +124,15 @@ impl Pdp {
         asked: CallFrame,
     ) -> Result<(), Refusal> {
         let (name, agent) = self.authenticate(&asked.token, &asked.source)?;
-        let open = self.waiting.values().filter(|waiting| waiting.agent == name).count()
-            + self.state.pending.values().filter(|pending| pending.agent == name).count();
-        if open >= OPEN_MAX {
+        let open = self.waiting.values().filter(|waiting| waiting.agent == name).count();
+        let pending = self.state.pending.values().filter(|pending| pending.agent == name).count();
+        if open + pending >= OPEN_MAX {
             return Err(Refusal::TooMany);
+        }
+        let input_bytes = length(&asked.input)?;
+        if self.state.shares.is_over(&name, input_bytes, linux::clock::boot_us(), self.ledger_bytes)
+        {
+            return Err(Refusal::Share);
         }
         let (declaration, effects, digest) = lower(&asked.capability, &asked.input)?;
         let call = self.random_call()?;
@@ -135,6 +141,7 @@ impl Pdp {
         let (decision, counted) = self.decide(&asked_for, held);
         let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
         draft.facts.insert("counted".to_owned(), counted);
+        draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
         let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
             Answer::Blocked => {
@@ -144,13 +151,13 @@ impl Pdp {
                 self.record(draft, vec![("input", false, asked.input)], None)?;
                 self.waiting.insert(call, waits(Then::Say(refusal.status(), refusal.json())));
             }
+            Answer::Approval if pending >= PENDING_MAX => return Err(Refusal::TooManyPending),
             Answer::Approval => {
                 let digest = self.ask_person(&mut draft, call, &asked_for, &decision);
                 let json = json!({ "status": "pending", "call": hex(&call), "digest": digest,
                     "next": "an operator decides; ask again with the call's number" });
                 // a long one lies in the ledger alone until somebody says yes
-                let small = rustix::fs::fstat(&asked.input)
-                    .is_ok_and(|stat| stat.st_size <= HELD_INPUT_BYTES_MAX);
+                let small = input_bytes <= HELD_INPUT_BYTES_MAX;
                 let held = small.then(|| asked.input.try_clone()).transpose();
                 let held = held.map_err(|_error| Refusal::Unavailable)?;
                 self.record(draft, vec![("input", true, asked.input)], None)?;
@@ -340,7 +347,7 @@ pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -
         agent: AgentPlace { name: name.to_owned(), disk_uid },
         effects: asked.effects.clone(),
         input: asked.digest,
-        limits: Limits::STANDARD,
+        limits: Limits::MOST,
     }
 }
 
@@ -355,6 +362,12 @@ pub(crate) fn digest(
     let seen = (call, agent, capability, effects, input);
     // what cannot be encoded has no digest that anybody could sign
     contract::cbor::encode(&seen).map_or(String::new(), |bytes| hex(&Sha256::digest(bytes)))
+}
+
+/// The length of an input in bytes.
+fn length(input: &OwnedFd) -> Result<u64, Refusal> {
+    let status = rustix::fs::fstat(input).map_err(|_errno| Refusal::Unavailable)?;
+    u64::try_from(status.st_size).map_err(|_negative| Refusal::Unavailable)
 }
 
 fn bytes_of(effects: &[Effect]) -> u64 {

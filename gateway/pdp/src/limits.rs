@@ -70,6 +70,45 @@ impl Uses {
     }
 }
 
+/// How much of the ledger each agent wrote within a day, in buckets of an hour of boot time.
+#[derive(Debug, Default)]
+pub(crate) struct Shares(BTreeMap<String, VecDeque<(u64, u64)>>);
+
+const HOUR_US: u64 = 3_600_000_000;
+const HOURS: u64 = 24;
+/// An agent may write this part of the ledger's partition within a day.
+const SHARE: u64 = 8;
+
+impl Shares {
+    /// Counts what a record and its bodies take.
+    pub(crate) fn count(&mut self, agent: &str, bytes: u64, at_us: u64) {
+        let hour = at_us / HOUR_US;
+        let uses = self.0.entry(agent.to_owned()).or_default();
+        match uses.back_mut() {
+            Some((last, sum)) if *last >= hour => *sum = sum.saturating_add(bytes),
+            _ => uses.push_back((hour, bytes)),
+        }
+        while uses.front().is_some_and(|(of, _)| of + HOURS < hour) {
+            uses.pop_front();
+        }
+    }
+
+    /// Whether `bytes` more would be beyond the agent's share of a ledger of this size; one whose size
+    /// is not known has no share that could be used up.
+    pub(crate) fn is_over(
+        &self,
+        agent: &str,
+        bytes: u64,
+        now_us: u64,
+        ledger: Option<u64>,
+    ) -> bool {
+        let since = (now_us / HOUR_US).saturating_sub(HOURS);
+        let uses = self.0.get(agent).into_iter().flatten().filter(|(hour, _)| *hour >= since);
+        let used = uses.fold(bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        ledger.is_some_and(|ledger| used > ledger / SHARE)
+    }
+}
+
 /// How a rule is named in the fact `counted`.
 pub(crate) fn name(layer: &Layer, rule: &str) -> String {
     let layer = match &layer.kind {
@@ -90,6 +129,21 @@ mod tests {
                     [any]\n    effects: [write]\n    decision: autonomous\n    limits: { calls: \
                     2/minute, bytes: 10/hour, over: approval }\n";
         Set::new(policy::parse(text).unwrap(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn an_agent_has_its_share_of_the_ledger_within_a_day() {
+        let mut shares = Shares::default();
+        let over = |shares: &Shares, agent: &str, bytes: u64, hour: u64| {
+            shares.is_over(agent, bytes, hour * HOUR_US, Some(800))
+        };
+        assert!(!over(&shares, "a", 100, 0) && over(&shares, "a", 101, 0));
+        shares.count("a", 60, 0);
+        shares.count("a", 30, HOUR_US);
+        assert!(over(&shares, "a", 11, 2) && !over(&shares, "a", 10, 2));
+        assert!(!over(&shares, "b", 100, 2), "another agent's is its own");
+        assert!(over(&shares, "a", 11, 24) && !over(&shares, "a", 70, 25), "a day slides");
+        assert!(!shares.is_over("a", u64::MAX, 0, None));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod state;
 
 use call::CallFrame;
 use channel::{ChannelError, Service, Wish, wait};
-use contract::door::{self, FromDoor, Status, ToDoor};
+use contract::door::{self, FromDoor, Status, ToDoor, Used};
 use contract::perform::CallId;
 use ledger::writer::{Filter, FromWriter, MESSAGES_VERSION, NotAppended, ToWriter};
 use ledger::{Kind, Record};
@@ -94,6 +94,8 @@ struct Pdp {
     /// Requests refused before they were calls, by source and reason, since the last record of them.
     refused: BTreeMap<(String, String), u64>,
     next_number: u64,
+    /// How large the ledger's partition is, once audit has said it.
+    ledger_bytes: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         folded: false,
         refused: BTreeMap::new(),
         next_number: 0,
+        ledger_bytes: None,
     };
     match pdp.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,6 +137,20 @@ fn main() -> ExitCode {
             pdp.service.log(&error.to_string()).ok();
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What a recorded outcome says of what was used.
+fn used(outcome: &ledger::Envelope) -> Used {
+    let of = |name: &str| outcome.facts.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
+    Used {
+        memory_peak_bytes: of("memory_peak_bytes"),
+        memory_max_bytes: of("memory_max_bytes"),
+        cpu_us: of("cpu_us"),
+        throttled_us: of("throttled_us"),
+        memory_stall_us: of("memory_stall_us"),
+        dropped_packets: of("dropped_packets"),
+        wall_us: of("wall_us"),
     }
 }
 
@@ -239,7 +256,8 @@ impl Pdp {
             match message {
                 FromWriter::Appended(bytes) => self.appended(&bytes.0),
                 FromWriter::NotAppended { call, why } => self.not_appended(call, why),
-                FromWriter::Page { number, next, last } => {
+                FromWriter::Page { number, next, last, capacity_bytes } => {
+                    self.ledger_bytes = Some(capacity_bytes);
                     self.answered(number, file, Some((next, last)));
                 }
                 FromWriter::Fetched { number, .. } => self.answered(number, file, None),
@@ -311,7 +329,8 @@ impl Pdp {
             Then::End | Then::Booted if !ended => drop(self.waiting.insert(call, waiting)),
             Then::End => {
                 let code = envelope.facts.get("code").cloned().unwrap_or_default();
-                let message = ToDoor::Ended { number: waiting.number, call, code };
+                let used = used(envelope);
+                let message = ToDoor::Ended { number: waiting.number, call, code, used };
                 self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
             }
             Then::Booted => {

@@ -14,6 +14,8 @@ pub(crate) enum Refusal {
     UnknownCapability,
     BadInput { message: String },
     TooMany,
+    TooManyPending,
+    Share,
     Unavailable,
     Full,
     NotFound { what: String },
@@ -51,7 +53,7 @@ impl Refusal {
             Self::Unauthenticated | Self::Signature { .. } => Status::Unauthenticated,
             Self::UnknownCapability | Self::NotFound { .. } => Status::NotFound,
             Self::BadInput { .. } | Self::Bad { .. } => Status::Bad,
-            Self::TooMany => Status::Busy,
+            Self::TooMany | Self::TooManyPending | Self::Share => Status::Busy,
             Self::Unavailable | Self::NotThere => Status::Unavailable,
             Self::Full => Status::Full,
             Self::Conflict { .. } => Status::Conflict,
@@ -66,6 +68,8 @@ impl Refusal {
             Self::UnknownCapability => "unknown_capability",
             Self::BadInput { .. } => "bad_input",
             Self::TooMany => "too_many_calls",
+            Self::TooManyPending => "too_many_pending",
+            Self::Share => "ledger_share",
             Self::Unavailable => "unavailable",
             Self::Full => "ledger_full",
             Self::NotFound { .. } => "not_found",
@@ -90,6 +94,14 @@ impl Refusal {
             Self::TooMany => {
                 ("too many calls are under way".to_owned(), "wait for some of them to end")
             }
+            Self::TooManyPending => (
+                "too many calls of this agent wait for a person".to_owned(),
+                "wait until some of them are decided",
+            ),
+            Self::Share => (
+                "this agent has written its share of the ledger within a day".to_owned(),
+                "send less, or tell an operator",
+            ),
             Self::Unavailable => {
                 ("a part of the box is starting again".to_owned(), "try again in a second")
             }

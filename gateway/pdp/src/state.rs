@@ -3,7 +3,7 @@
 //! starts again knows what the one before knew.
 
 use crate::boot::PRINCIPAL;
-use crate::limits::Counters;
+use crate::limits::{Counters, Shares};
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::{Effect, Field, Value};
@@ -106,6 +106,7 @@ pub(crate) struct State {
     pub(crate) calls: BTreeMap<CallId, Known>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) counters: Counters,
+    pub(crate) shares: Shares,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
     /// How each ring of a cage was when it was last tried: the code of the call.
@@ -153,7 +154,10 @@ impl State {
         match envelope.kind {
             Kind::Act => self.act(envelope),
             Kind::Policy => self.policy(envelope),
-            Kind::Decision => self.decision(envelope, now),
+            Kind::Decision => {
+                let length = u64::try_from(record.bytes().len()).unwrap_or(u64::MAX);
+                self.decision(envelope, length, now);
+            }
             Kind::Approval => self.approval(envelope),
             Kind::Outcome | Kind::Recovery => self.outcome(envelope),
             Kind::Refused => {
@@ -247,7 +251,7 @@ impl State {
         }
     }
 
-    fn decision(&mut self, envelope: &Envelope, now: bool) {
+    fn decision(&mut self, envelope: &Envelope, length: u64, now: bool) {
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         let number = |name: &str| fact(name).parse().unwrap_or(0);
@@ -255,6 +259,8 @@ impl State {
         // what an earlier boot used counts as used at the start of this one
         let at_us = if now { envelope.boot_us } else { 0 };
         self.counters.count(&agent, &fact("counted"), at_us);
+        let input_bytes: u64 = number("input_bytes");
+        self.shares.count(&agent, input_bytes.saturating_add(length), at_us);
         let came = match fact("answer").as_str() {
             "approval" => Came::Pending,
             "blocked" => Came::Not(fact("reason")),

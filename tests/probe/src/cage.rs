@@ -21,7 +21,7 @@ use std::os::unix::fs::chown;
 
 const EPOCH: u64 = 41;
 pub(crate) const ALICE: (&str, u32) = ("alice", 200_001);
-const BOB: (&str, u32) = ("bob", 200_002);
+pub(crate) const BOB: (&str, u32) = ("bob", 200_002);
 pub(crate) const LIMITS: Limits =
     Limits { memory_bytes: 64 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 20_000 };
 
