@@ -71,6 +71,13 @@ impl CanonicalPath {
         &self.0
     }
 
+    /// The path of a name in this directory; `None` when it would be too long, or is no name.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Option<Self> {
+        let one = !name.contains('/') && !matches!(name, "" | "." | "..");
+        Self::parse(&format!("{}/{name}", self.0)).ok().filter(|_| one)
+    }
+
     /// Whether it is `ancestor` or lies beneath it.
     #[must_use]
     pub fn is_under(&self, ancestor: &Self) -> bool {
@@ -121,6 +128,17 @@ mod tests {
         assert!(path("/workspace").is_under(&path("/workspace")));
         assert!(path("/x").is_under(&path("/")));
         assert!(!path("/workspaces").is_under(&path("/workspace")));
+    }
+
+    #[test]
+    fn a_name_in_a_directory_is_one_segment() {
+        let path = |text| CanonicalPath::parse(text).unwrap();
+        assert_eq!(path("/").join("a"), Some(path("/a")));
+        assert_eq!(path("b").join(".git"), Some(path("/workspace/b/.git")));
+        for name in ["", ".", "..", "a/b", "/a", "a\0"] {
+            assert_eq!(path("b").join(name), None, "{name}");
+        }
+        assert_eq!(path(&"/abc".repeat(1_023)).join("abcd"), None);
     }
 
     proptest! {
