@@ -90,6 +90,8 @@ pub struct Template {
 pub enum Source {
     /// The parameter of this name.
     Parameter(&'static str),
+    /// The name in the directory that the path parameter of this name is.
+    Within(&'static str, &'static str),
     /// The length in bytes of the text parameter of this name.
     LengthOf(&'static str),
     /// Always this text.
@@ -117,6 +119,7 @@ impl Source {
         match self {
             Self::Parameter(name)
             | Self::Beneath(_, name)
+            | Self::Within(name, _)
             | Self::LengthOf(name)
             | Self::ProgramOf(name)
             | Self::ArgumentsOf(name)

@@ -11,6 +11,7 @@ mod cage;
 mod declaration;
 pub mod document;
 mod filesystem;
+mod git;
 mod input;
 mod lower;
 mod process;
@@ -38,6 +39,15 @@ pub const CATALOGUE: &[&Declaration] = &[
     &filesystem::RESTORE,
     &filesystem::STAT,
     &filesystem::WRITE,
+    &git::ADD,
+    &git::BRANCH_CREATE,
+    &git::BRANCH_LIST,
+    &git::COMMIT,
+    &git::DIFF,
+    &git::INIT,
+    &git::LOG,
+    &git::SHOW,
+    &git::STATUS,
     &process::RUN,
     &process::RUN_CODE,
     &admin::BOOT,

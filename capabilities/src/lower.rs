@@ -12,7 +12,8 @@ impl Declaration {
     /// of a command gives as many effects as there are files.
     ///
     /// `None` when a template asks for what its kind or parameter cannot give, which
-    /// `every_declaration_is_sound` shows of no shipped one; such a call is blocked.
+    /// `every_declaration_is_sound` shows of no shipped one, or for a path that would be too long; such a
+    /// call is blocked.
     #[must_use]
     pub fn lower(&self, input: &Accepted) -> Option<Vec<Effect>> {
         let mut effects = Vec::new();
@@ -65,6 +66,11 @@ fn lower(template: &Template, input: &Accepted, file: Option<&CanonicalPath>) ->
             },
             Source::Beneath(above, name) => match input.get(name) {
                 Some(Argument::Text(text)) => Some(Value::Text(format!("{above}/{text}"))),
+                Some(_) => return None,
+                None => None,
+            },
+            Source::Within(name, entry) => match input.get(name) {
+                Some(Argument::Path(path)) => Some(Value::Path(path.join(entry)?)),
                 Some(_) => return None,
                 None => None,
             },
