@@ -123,6 +123,11 @@ fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
         let (path, access) = match effect.kind {
             Kind::Read if effect.form == Form::Region => (path, Access::Region),
             Kind::Read => (path, Access::Read),
+            // what is made and written in it belongs to the directory itself
+            Kind::Write if effect.form == Form::Region => match is_of_workspace(path) {
+                true => (path, Access::Write),
+                false => continue,
+            },
             Kind::Write | Kind::Delete if renames => (above, Access::Rename),
             Kind::Write => (above, Access::Write),
             _ => continue,
@@ -142,6 +147,12 @@ fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
         }
     }
     grants
+}
+
+/// Whether a path is the workspace or lies beneath it: a region of anything else is not for writing.
+fn is_of_workspace(path: &str) -> bool {
+    let rest = path.strip_prefix(WORKSPACE);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -187,6 +198,9 @@ mod tests {
             ("filesystem.mkdir", json!({"path": "a"}), true),
             ("filesystem.copy", json!({"from": "a", "to": "b"}), true),
             ("filesystem.delete", json!({"path": "a"}), true),
+            ("git.status", json!({"path": "a"}), false),
+            ("git.show", json!({"path": "a"}), false),
+            ("git.commit", json!({"path": "a", "message": "m"}), true),
         ] {
             let declaration = find(name).unwrap();
             let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
@@ -260,6 +274,35 @@ mod tests {
     fn a_region_is_read_and_an_exact_directory_only_listed() {
         let grants = check("filesystem.list", &json!({"path": "a"}));
         assert_eq!(grants, [("/workspace/a".to_owned(), Access::Region)]);
+    }
+
+    #[test]
+    fn a_region_that_is_written_is_the_directory_and_nothing_beside_it() {
+        let path = |path: &str| path.to_owned();
+        assert_eq!(
+            check("git.add", &json!({"path": "a"})),
+            [(path("/workspace/a"), Access::Region), (path("/workspace/a/.git"), Access::Write)]
+        );
+        assert_eq!(
+            check("git.commit", &json!({"path": "a", "message": "m"})),
+            [
+                (path("/workspace/a/.git"), Access::Region),
+                (path("/workspace/a/.git"), Access::Write),
+            ]
+        );
+        assert_eq!(
+            check("git.log", &json!({"path": "a"})),
+            [(path("/workspace/a/.git"), Access::Region)]
+        );
+        // made in the directory above, since it is not there yet
+        assert_eq!(
+            check("git.init", &json!({"path": "a"})),
+            [(path("/workspace/a"), Access::Write), (path("/workspace/a/.git"), Access::Write)]
+        );
+        for outside in ["/", "/etc", "/workspaces"] {
+            let grants = check("git.commit", &json!({"path": outside, "message": "m"}));
+            assert!(grants.iter().all(|(_, access)| *access != Access::Write), "{outside}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod cage;
 mod digest;
 mod filesystem;
+mod git;
 mod process;
 mod system;
 
@@ -66,6 +67,15 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
         "filesystem.restore@1" => filesystem::restore(input),
         "filesystem.stat@1" => filesystem::stat(input),
         "filesystem.write@1" => filesystem::write(input, work.call),
+        "git.add@1" => git::make::add(input, work.call),
+        "git.branch_create@1" => git::make::branch_create(input),
+        "git.branch_list@1" => git::branch_list(input),
+        "git.commit@1" => git::make::commit(input, work.call),
+        "git.diff@1" => git::diff(input),
+        "git.init@1" => git::make::init(input),
+        "git.log@1" => git::log(input),
+        "git.show@1" => git::show(input),
+        "git.status@1" => git::status(input),
         "process.run@1" => process::run(input),
         "process.run_code@1" => process::run_code(input),
         "system.info@1" => Ok(system::info()),

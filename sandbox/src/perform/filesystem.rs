@@ -235,7 +235,7 @@ fn place_in(root: &str, input: &Accepted, parameter: &str) -> Result<Place, &'st
 }
 
 /// The part of a path below the workspace; empty for the workspace itself.
-fn beneath(path: &CanonicalPath) -> Option<&str> {
+pub(super) fn beneath(path: &CanonicalPath) -> Option<&str> {
     let rest = path.as_str().strip_prefix(WORKSPACE)?;
     if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
 }
@@ -246,8 +246,19 @@ fn directory(path: &str) -> Result<OwnedFd, &'static str> {
 }
 
 pub(super) fn open(place: &Place, flags: OFlags, mode: Mode) -> Result<OwnedFd, &'static str> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    openat2(&place.above, &place.name, flags, mode, STRICT).map_err(code)
+    beneath_strictly(&place.above, place.name.as_bytes(), flags, mode).map_err(code)
+}
+
+/// Opens a path beneath a directory, through no link; what waits for a peer is not waited for.
+pub(super) fn beneath_strictly(
+    above: &OwnedFd,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    // openat2(2) takes no flag that means nothing: a path alone is opened without waiting
+    let wait = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
+    openat2(above, path, flags | wait | OFlags::CLOEXEC | OFlags::NOFOLLOW, mode, STRICT)
 }
 
 /// A file takes no directory's name, and a region is not moved by a call that was decided for one
@@ -298,14 +309,14 @@ const fn kind(kind: FileType) -> &'static str {
     }
 }
 
-fn number(input: &Accepted, parameter: &str) -> Option<u64> {
+pub(super) fn number(input: &Accepted, parameter: &str) -> Option<u64> {
     match input.get(parameter) {
         Some(Argument::Number(number)) => Some(*number),
         _ => None,
     }
 }
 
-fn text<'a>(input: &'a Accepted, parameter: &str) -> Result<&'a str, &'static str> {
+pub(super) fn text<'a>(input: &'a Accepted, parameter: &str) -> Result<&'a str, &'static str> {
     match input.get(parameter) {
         Some(Argument::Text(text)) => Ok(text),
         _ => Err("bad_input"),
