@@ -81,6 +81,7 @@ impl<'a> Stand<'a> {
         self.files()?;
         self.outside()?;
         self.landlock()?;
+        self.repositories()?;
         self.tickets()?;
         self.limits()?;
         self.inspect()?;
@@ -135,7 +136,8 @@ impl<'a> Stand<'a> {
         self.service.alive()
     }
 
-    fn expect(
+    /// A call of alice that ends with this code; its answer.
+    pub(crate) fn expect(
         &mut self,
         name: &str,
         capability: &str,

@@ -9,6 +9,7 @@ mod escape;
 mod facts;
 mod filters;
 mod network;
+mod repository;
 mod rings;
 mod verdict;
 mod worker;
