@@ -65,7 +65,7 @@ const NO_PROGRAM: &[Entry] = &[("mmap", DATA, "memory")];
 const REPORT: &[Entry] = &[("uname", Admits::All, "system.info, cage.try of namespaces")];
 
 /// What those need who read a clock, where the vdso cannot.
-const CLOCK: &[Entry] = &[("clock_gettime", Admits::All, "system.time; Python's time")];
+const CLOCK: &[Entry] = &[("clock_gettime", Admits::All, "system.time; git.commit; Python's time")];
 
 /// What those need whose call has a part of the files: the files class and the program class.
 const PART: &[Entry] = &[
@@ -198,7 +198,7 @@ pub(crate) fn entries(class: Class) -> impl Iterator<Item = &'static Entry> {
     let [every, files, program, code] = OLDER;
     let more = match class {
         Class::Pure => vec![every, NO_PROGRAM, REPORT, CLOCK],
-        Class::Files => vec![every, NO_PROGRAM, PART, FILES, files],
+        Class::Files => vec![every, NO_PROGRAM, PART, FILES, CLOCK, files],
         Class::Program => vec![every, PART, PROGRAM, CLOSED, files, program],
         Class::Code => vec![every, PART, PROGRAM, CODE, CLOCK, files, program, code],
         Class::Network => vec![every, NO_PROGRAM, REPORT, NETWORK],

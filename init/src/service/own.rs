@@ -138,7 +138,9 @@ impl Own {
             "box.services" | "system.services@1" => act(Act::Services),
             "box.restart-service" => {
                 let input = channel::sealed::read(&input, INPUT_BYTES_MAX).unwrap_or_default();
-                act(Act::Restart(String::from_utf8(input).unwrap_or_default()))
+                let name = String::from_utf8(input).unwrap_or_default();
+                // an act declares no failures of its own
+                act(Act::Restart(name)).map_err(|(_, message)| ("failed", message))
             }
             "system.restart_service@1" => act(Act::Restart(service(&spec.effects))),
             "box.shutdown" | "system.shutdown@1" => act(Act::PowerOff),

@@ -46,7 +46,7 @@ impl Stand<'_> {
     fn begin_to_read(&mut self, agent: (&str, u32)) -> Result<(CallId, File), ChannelError> {
         let input = json!({ "path": "big.txt", "length": 1 << 20 });
         // so small that what they reserve together fits
-        let limits = Limits { wall_ms: 120_000, memory_bytes: 12 << 20, ..LIMITS };
+        let limits = Limits { wall_ms: 120_000, memory_bytes: 10 << 20, ..LIMITS };
         let effects = self.effects("filesystem.read", &input);
         let (ticket, answer) = self.spec(agent, "filesystem.read", &input, effects, limits)?;
         let call = ticket.call;

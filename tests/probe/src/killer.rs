@@ -80,15 +80,17 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
     let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
     let (rounds, pause_ms) = (number(), number());
     let names: Vec<&str> = words.collect();
-    let (mut kills, mut outlived) = (0, 0);
+    let (mut kills, mut outlived, mut kept_open) = (0, 0, 0);
     for _ in 0..rounds {
         for name in &names {
-            let before = (*name == "forker").then(|| (forkers(), caged()));
+            let before = (*name == "forker").then(|| (caged(), opened()));
+            let killed_ms = linux::clock::boot_ms();
             if std::fs::write(format!("{SERVICES}/{name}/cgroup.kill"), "1").is_ok() {
                 kills += 1;
             }
-            if let Some((forker, cages)) = before {
-                outlived += outlive(service, &forker, &cages)?;
+            if let Some((cages, files)) = before {
+                outlived += outlive(service, killed_ms, &cages)?;
+                kept_open += still_open(&files);
             }
             pause(service, pause_ms)?;
             service.alive()?;
@@ -102,7 +104,7 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
     }
     let (zombies, orphans) = (zombies(), orphans());
     service.log(&format!(
-        "killed {kills}: {zombies} zombies, {orphans} orphaned cages, {outlived} processes that outlived a forker"
+        "killed {kills}: {zombies} zombies, {orphans} orphaned cages, {outlived} processes and {kept_open} descriptors that outlived a forker"
     ))
 }
 
@@ -136,14 +138,21 @@ fn count() -> String {
     )
 }
 
-/// How many processes of the cages before live on when the forker after `forker` is there.
+/// How many processes of the cages before live on when there is a forker that began after the kill: what a
+/// forker makes for a moment stands beside it, and is none.
 fn outlive(
     service: &mut Service,
-    forker: &[String],
+    killed_ms: u64,
     cages: &BTreeSet<(String, String)>,
 ) -> Result<usize, ChannelError> {
+    /// What times of processes are counted in (proc_pid_stat(5)): USER_HZ is 100.
+    const TICK_MS: u64 = 10;
+    let is_new = |pid: &String| {
+        let begun = started(pid).and_then(|ticks| ticks.parse::<u64>().ok());
+        begun.is_some_and(|ticks| ticks > killed_ms / TICK_MS)
+    };
     for _ in 0..SUCCESSOR_MS_MAX / 10 {
-        if forkers().iter().any(|pid| !forker.contains(pid)) {
+        if forkers().iter().any(is_new) {
             return Ok(cages
                 .iter()
                 .filter(|(pid, begun)| started(pid).as_ref() == Some(begun))
@@ -159,6 +168,30 @@ fn caged() -> BTreeSet<(String, String)> {
     let entries = std::fs::read_dir(CAGES).into_iter().flatten().flatten();
     let pids = entries.flat_map(|entry| processes(&entry.path()));
     pids.filter_map(|pid| started(&pid).map(|begun| (pid, begun))).collect()
+}
+
+/// What processes of cages have open that others could have as well, and their namespaces.
+fn opened() -> BTreeSet<String> {
+    let shared = |link: &String| link.contains(":[") && !link.starts_with("anon_inode");
+    let of = |(pid, _): (String, String)| links(&pid, "fd").chain(links(&pid, "ns"));
+    caged().into_iter().flat_map(of).filter(shared).collect()
+}
+
+/// How many descriptors there are of these, but the doors' own ends of their calls' pipes, which they close
+/// when they are told how the calls ended.
+fn still_open(files: &BTreeSet<String>) -> usize {
+    let doors = ["agents", "operators"].map(|door| processes(&Path::new(SERVICES).join(door)));
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all = all.filter_map(|entry| entry.file_name().into_string().ok());
+    let others = all.filter(|pid| !doors.iter().flatten().any(|door| door == pid));
+    others.flat_map(|pid| links(&pid, "fd")).filter(|link| files.contains(link)).count()
+}
+
+/// What the links of a folder of a process lead to.
+fn links(pid: &str, folder: &str) -> impl Iterator<Item = String> + use<> {
+    let entries =
+        std::fs::read_dir(format!("/proc/{pid}/{folder}")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| std::fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned))
 }
 
 /// When a process began (proc_pid_stat(5), starttime); nothing of one that is gone or a zombie.

@@ -61,7 +61,8 @@ fn killed_under_load(name: &str, rounds: u64, pause_ms: u64) -> Result<()> {
     let console = operated.machine.console();
     let said = console.lines().find(|line| line.contains("zombies,")).unwrap_or_default();
     ensure!(said.contains(&format!("killed {}:", rounds * 8)), "{said}");
-    let nothing = ": 0 zombies, 0 orphaned cages, 0 processes that outlived a forker";
+    let nothing =
+        ": 0 zombies, 0 orphaned cages, 0 processes and 0 descriptors that outlived a forker";
     ensure!(said.contains(nothing), "{said}");
     all_ready(&operated)?;
     // a service may be ready and yet be good for nothing: a call in a cage shows that this one is
