@@ -3,7 +3,7 @@
 
 use contract::uids;
 use linux::KernelError;
-use linux::netfilter::{self, Chain, Condition, Hook, Rule, Table, Verdict};
+use linux::netfilter::{self, Chain, ChainKind, Condition, Hook, Rule, Table, Verdict};
 
 /// Agents' and operators' ports.
 const DOORS: [u16; 2] = [7700, 7800];
@@ -41,9 +41,10 @@ fn rules() -> Table {
     let dropped = || Rule { when: Vec::new(), then: Verdict::Drop };
     input.push(dropped());
     output.push(dropped());
-    let chain = |name, hook, rules| Chain { name, hook, rules };
+    let chain = |name, hook, rules| Chain { name, kind: ChainKind::Filter, hook, rules };
     Table {
         name: "box",
+        sets: Vec::new(),
         chains: vec![
             chain("input", Hook::Input, input),
             chain("forward", Hook::Forward, vec![dropped()]),

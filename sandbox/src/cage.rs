@@ -13,7 +13,7 @@ use contract::perform::{FromWorker, Spec, VERSION};
 use contract::uids::names_an_admin;
 use linux::KernelError;
 use linux::cage::{self, Child, Namespace};
-use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
+use linux::netfilter::{self, Chain, ChainKind, Hook, Rule, Table, Verdict};
 use linux::process::Ended;
 use linux::seccomp::Filter;
 use rustix::net::SocketFlags;
@@ -228,9 +228,10 @@ fn spawn(
 
 fn drop_all() -> Table {
     let dropped = || vec![Rule { when: Vec::new(), then: Verdict::Drop }];
-    let chain = |name, hook| Chain { name, hook, rules: dropped() };
+    let chain = |name, hook| Chain { name, kind: ChainKind::Filter, hook, rules: dropped() };
     Table {
         name: TABLE,
+        sets: Vec::new(),
         chains: vec![
             chain("input", Hook::Input),
             chain("forward", Hook::Forward),

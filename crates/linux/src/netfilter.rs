@@ -1,42 +1,75 @@
-//! nf_tables rule sets as netlink batches: one table, base chains with a policy, plain rules. It
-//! covers what the box and its cages need and nothing more; nft(8) and the kernel's
-//! linux/netfilter/nf_tables.h name every number below.
+//! nf_tables rule sets as netlink batches: one table, its sets, base chains with a policy, plain
+//! rules. It covers what the box and its cages need and nothing more; nft(8) and the kernel's
+//! linux/netfilter/nf_tables.h name every number below. [`Table`] is where to begin reading; what
+//! changes in a set while its table stands is an [`Admission`].
+
+mod admission;
+mod encode;
+
+pub use admission::{ADMITTED_V4, ADMITTED_V6, Admission, admit, admitted, withdraw};
 
 use crate::KernelError;
-use crate::netlink::{self, ACK, APPEND, Attributes, Batch, CREATE, DUMP, EXCLUSIVE};
+use crate::netlink::{self, Batch, CREATE, DUMP, EXCLUSIVE};
+use encode::{encode, header};
 use rustix::net::netlink::NETFILTER;
 use std::os::fd::OwnedFd;
 
 const SUBSYSTEM: u16 = 10 << 8;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
 const NEW_TABLE: u16 = SUBSYSTEM;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
-const NEW_CHAIN: u16 = SUBSYSTEM | 3;
-const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_RULE: u16 = SUBSYSTEM | 7;
 const FAMILY_INET: u8 = 1;
-const REGISTER: u32 = 1;
-const VERDICT_REGISTER: u32 = 0;
 
 /// A table of the inet family, replaced as a whole.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// Its name, unique in the network namespace.
     pub name: &'static str,
+    /// Its sets, empty at first.
+    pub sets: Vec<Set>,
     /// Its base chains.
     pub chains: Vec<Chain>,
 }
 
-/// A base chain of type `filter`, priority 0, whose policy is drop.
+/// A set of who may reach what: its key is a user, an address and a TCP port. It holds at most 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Set {
+    /// Its name, unique in the table.
+    pub name: &'static str,
+    /// Of which family its addresses are.
+    pub family: Family,
+}
+
+/// A family of addresses; nf_tables calls it the protocol of a packet (linux/netfilter.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A base chain.
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// Its name, unique in the table.
     pub name: &'static str,
+    /// What it is for.
+    pub kind: ChainKind,
     /// Where it sees packets.
     pub hook: Hook,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
+}
+
+/// What a base chain is for: its type, its priority, its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainKind {
+    /// To let packets pass: type `filter`, priority 0; what no rule accepts is dropped.
+    Filter,
+    /// To change from where connections seem to come: type `nat`, priority 100. It sees the first packet
+    /// of a connection; what no rule matches passes unchanged. Its hook is [`Hook::Postrouting`].
+    SourceNat,
 }
 
 /// Where a base chain sees packets.
@@ -48,9 +81,11 @@ pub enum Hook {
     Forward,
     /// Packets from it.
     Output,
+    /// Packets from it and through it, once it is known by which interface they leave.
+    Postrouting,
 }
 
-/// All conditions hold: count, then decide.
+/// All conditions hold: decide. What is dropped is counted.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// What must hold; an empty list always does.
@@ -66,9 +101,13 @@ pub enum Condition {
     FromLoopback,
     /// It leaves by the loopback interface.
     ToLoopback,
+    /// It arrived on an interface whose name begins with this text, of 1 to 15 bytes.
+    FromInterface(&'static str),
+    /// It leaves by an interface whose name begins with this text, of 1 to 15 bytes.
+    ToInterface(&'static str),
     /// It belongs to a connection that was allowed, or is an error about one.
     Established,
-    /// It was sent by a socket of this user.
+    /// It was sent by a socket of this user, as the owner of the network namespace numbers users.
     SocketUser(u32),
     /// It is TCP to this port.
     TcpPort(u16),
@@ -76,6 +115,9 @@ pub enum Condition {
     IcmpV6(u8),
     /// It is `ICMP` of this type.
     IcmpV4(u8),
+    /// It is TCP of this family, and its socket's user, its destination and its port are in the set of
+    /// this name.
+    Admitted(&'static str, Family),
 }
 
 /// What happens to a packet.
@@ -83,11 +125,13 @@ pub enum Condition {
 pub enum Verdict {
     /// It passes.
     Accept,
-    /// It is gone.
+    /// It is gone, and counted.
     Drop,
+    /// Its connection gets the address of the interface by which it leaves; of [`ChainKind::SourceNat`].
+    Masquerade,
 }
 
-/// Opens the socket that [`replace`], [`create`] and [`packets`] speak through, in the caller's namespace.
+/// Opens the socket that every function here speaks through, in the caller's network namespace.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -120,7 +164,8 @@ pub fn create(socket: &OwnedFd, table: &Table) -> Result<(), KernelError> {
     netlink::transact(socket, &batch, wanted)
 }
 
-/// Packets that the rules of one table saw, all of them together.
+/// Packets that the rules of one table dropped, all of them together. What fell to a chain's policy is
+/// not among them: a chain that is to count ends with a rule that drops.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -152,140 +197,4 @@ fn number64(data: &[u8], kind: u16) -> u64 {
     netlink::attribute(data, kind)
         .and_then(<[u8]>::first_chunk::<8>)
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// The whole transaction and the number of acknowledgements that it earns.
-fn encode(table: &Table, first: &[(u16, u16)]) -> (Batch, usize) {
-    let inet = header(FAMILY_INET, 0);
-    let mut batch = Batch::default();
-    let mut wanted = 0;
-    batch.message(BATCH_BEGIN, 0, &header(0, 10), |_| {});
-    for (kind, flags) in first.iter().copied() {
-        batch.message(kind, flags | ACK, &inet, |a| {
-            a.string(1, table.name);
-        });
-        wanted += 1;
-    }
-    for chain in &table.chains {
-        batch.message(NEW_CHAIN, CREATE | ACK, &inet, |a| encode_chain(a, table.name, chain));
-        wanted += 1;
-    }
-    for chain in &table.chains {
-        for rule in &chain.rules {
-            batch.message(NEW_RULE, CREATE | APPEND | ACK, &inet, |a| {
-                a.string(1, table.name).string(2, chain.name);
-                a.nested(4, |list| encode_rule(list, rule));
-            });
-            wanted += 1;
-        }
-    }
-    batch.message(BATCH_END, 0, &header(0, 10), |_| {});
-    (batch, wanted)
-}
-
-fn header(family: u8, resource: u16) -> [u8; 4] {
-    let [high, low] = resource.to_be_bytes();
-    [family, 0, high, low]
-}
-
-fn encode_chain(attributes: &mut Attributes, table: &str, chain: &Chain) {
-    let hook = match chain.hook {
-        Hook::Input => 1,
-        Hook::Forward => 2,
-        Hook::Output => 3,
-    };
-    attributes
-        .string(1, table)
-        .string(3, chain.name)
-        .nested(4, |h| {
-            h.number(1, hook).number(2, 0);
-        })
-        .number(5, 0)
-        .string(7, "filter");
-}
-
-fn encode_rule(list: &mut Attributes, rule: &Rule) {
-    for condition in &rule.when {
-        encode_condition(list, *condition);
-    }
-    expression(list, "counter", |_| {});
-    expression(list, "immediate", |d| {
-        let code = match rule.then {
-            Verdict::Drop => 0,
-            Verdict::Accept => 1,
-        };
-        d.number(1, VERDICT_REGISTER).nested(2, |data| {
-            data.nested(2, |verdict| {
-                verdict.number(1, code);
-            });
-        });
-    });
-}
-
-fn encode_condition(list: &mut Attributes, condition: Condition) {
-    const INPUT_NAME: u32 = 6;
-    const OUTPUT_NAME: u32 = 7;
-    const SOCKET_USER: u32 = 10;
-    let loopback = *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    match condition {
-        Condition::FromLoopback => meta_equals(list, INPUT_NAME, &loopback),
-        Condition::ToLoopback => meta_equals(list, OUTPUT_NAME, &loopback),
-        Condition::SocketUser(uid) => meta_equals(list, SOCKET_USER, &uid.to_ne_bytes()),
-        Condition::Established => established_or_related(list),
-        Condition::TcpPort(port) => transport(list, 6, 2, &port.to_be_bytes()),
-        Condition::IcmpV6(kind) => transport(list, 58, 0, &[kind]),
-        Condition::IcmpV4(kind) => transport(list, 1, 0, &[kind]),
-    }
-}
-
-fn meta_equals(list: &mut Attributes, key: u32, value: &[u8]) {
-    expression(list, "meta", |d| {
-        d.number(2, key).number(1, REGISTER);
-    });
-    compare(list, 0, value);
-}
-
-/// The layer-4 protocol, then bytes of its header.
-fn transport(list: &mut Attributes, protocol: u8, offset: u32, value: &[u8]) {
-    const LAYER_4_PROTOCOL: u32 = 16;
-    const TRANSPORT_HEADER: u32 = 2;
-    meta_equals(list, LAYER_4_PROTOCOL, &[protocol]);
-    let length = u32::try_from(value.len()).unwrap_or(0);
-    expression(list, "payload", |d| {
-        d.number(1, REGISTER).number(2, TRANSPORT_HEADER).number(3, offset).number(4, length);
-    });
-    compare(list, 0, value);
-}
-
-fn established_or_related(list: &mut Attributes) {
-    const STATE: u32 = 0;
-    const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
-    expression(list, "ct", |d| {
-        d.number(2, STATE).number(1, REGISTER);
-    });
-    expression(list, "bitwise", |d| {
-        d.number(1, REGISTER).number(2, REGISTER).number(3, 4);
-        d.nested(4, |mask| {
-            mask.bytes(1, &ESTABLISHED_OR_RELATED.to_ne_bytes());
-        });
-        d.nested(5, |xor| {
-            xor.bytes(1, &[0; 4]);
-        });
-    });
-    compare(list, 1, &[0; 4]);
-}
-
-/// Compares the register: operator 0 is equality, 1 its opposite.
-fn compare(list: &mut Attributes, operator: u32, value: &[u8]) {
-    expression(list, "cmp", |d| {
-        d.number(1, REGISTER).number(2, operator).nested(3, |data| {
-            data.bytes(1, value);
-        });
-    });
-}
-
-fn expression(list: &mut Attributes, name: &str, data: impl FnOnce(&mut Attributes)) {
-    list.nested(1, |element| {
-        element.string(1, name).nested(2, data);
-    });
 }

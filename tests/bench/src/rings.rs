@@ -5,7 +5,7 @@ use crate::{ROUNDS, Row, quantile, us};
 use anyhow::{Context, Result, ensure};
 use linux::cage::{NAMESPACES, Namespace, spawn_in_namespaces};
 use linux::confine::{Domain, Reach, Rights, no_new_privileges};
-use linux::netfilter::{self, Chain, Hook, Rule, Table, Verdict};
+use linux::netfilter::{self, Chain, ChainKind, Hook, Rule, Table, Verdict};
 use linux::seccomp::{Admits, Filter};
 use rustix::process::{WaitOptions, waitpid};
 use std::convert::Infallible;
@@ -146,7 +146,7 @@ fn table() -> Result<()> {
         Namespace::of(rustix::process::getppid(), rustix::thread::LinkNameSpaceType::Network)?;
     ensure!(!home.is(&init), "this is the host's network");
     let drop_all = || vec![Rule { when: Vec::new(), then: Verdict::Drop }];
-    let chain = |name, hook| Chain { name, hook, rules: drop_all() };
+    let chain = |name, hook| Chain { name, kind: ChainKind::Filter, hook, rules: drop_all() };
     let chains = vec![chain("input", Hook::Input), chain("output", Hook::Output)];
-    Ok(netfilter::create(&netfilter::open()?, &Table { name: "cage", chains })?)
+    Ok(netfilter::create(&netfilter::open()?, &Table { name: "cage", sets: Vec::new(), chains })?)
 }
