@@ -239,6 +239,12 @@ fn unshare(flag: libc::c_int, what: &str) -> Result<(), KernelError> {
     }
 }
 
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 impl Namespace {
     /// Opens a namespace of the process `pid`, or of the caller.
     ///

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the one room for it; every block argues its case")]
 
 pub mod block;
+pub mod cable;
 pub mod cage;
 pub mod clock;
 pub mod confine;

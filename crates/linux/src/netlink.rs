@@ -92,6 +92,18 @@ impl Attributes {
         self.bytes(kind, &value.to_be_bytes())
     }
 
+    /// Appends a 32-bit number in this machine's order, as rtnetlink wants it.
+    pub fn host_number(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.bytes(kind, &value.to_ne_bytes())
+    }
+
+    /// Appends a fixed header and attributes after it, under one `kind`.
+    pub fn headed(&mut self, kind: u16, header: &[u8], inner: impl FnOnce(&mut Self)) -> &mut Self {
+        let mut value = Self(header.to_vec());
+        inner(&mut value);
+        self.bytes(kind, &value.0)
+    }
+
     /// Appends nested attributes.
     pub fn nested(&mut self, kind: u16, inner: impl FnOnce(&mut Self)) -> &mut Self {
         let mut nested = Self::default();
