@@ -71,7 +71,12 @@ pub enum Shape {
     OpenCommand,
     /// A SHA-256 digest: 64 hexadecimal digits.
     Digest,
+    /// Places to connect to, an array of `ADDRESS:PORT`, at most [`PLACES_MAX`].
+    Places,
 }
+
+/// Most places that a call connects to.
+pub const PLACES_MAX: usize = 8;
 
 /// One effect of a call.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +115,10 @@ pub enum Source {
     ReadsOf(&'static str),
     /// Each file that it writes: one effect a file.
     WritesOf(&'static str),
+    /// The address of each place of the parameter of this name: one effect a place.
+    AddressesOf(&'static str),
+    /// Its port.
+    PortsOf(&'static str),
 }
 
 impl Source {
@@ -124,7 +133,9 @@ impl Source {
             | Self::ProgramOf(name)
             | Self::ArgumentsOf(name)
             | Self::ReadsOf(name)
-            | Self::WritesOf(name) => Some(name),
+            | Self::WritesOf(name)
+            | Self::AddressesOf(name)
+            | Self::PortsOf(name) => Some(name),
             Self::Text(_) | Self::Number(_) | Self::Words(_) => None,
         }
     }
@@ -164,6 +175,9 @@ pub enum Class {
     Program,
     /// An open program of the toolbox: it runs what the workspace holds, and has all of it.
     Code,
+    /// The same with sockets, in its agent's own network: what a call of class `code` gets that was
+    /// decided to connect.
+    Direct,
     /// Sockets of the internet family, in a network of its own whose loopback is up; what they reach is
     /// the packet filter's to say.
     Network,

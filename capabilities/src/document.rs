@@ -1,6 +1,6 @@
 //! Documentation and schemas, generated from declarations and never written by hand.
 
-use crate::declaration::{Declaration, Performer, Shape};
+use crate::declaration::{Declaration, PLACES_MAX, Performer, Shape};
 use crate::program::Program;
 use crate::programs::{OPEN, PROGRAMS};
 use serde_json::{Value as Json, json};
@@ -19,6 +19,9 @@ pub fn schema(declaration: &Declaration) -> Json {
             Shape::Flag => json!({"type": "boolean"}),
             Shape::Call => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
             Shape::Digest => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+            Shape::Places => {
+                json!({"type": "array", "items": {"type": "string"}, "maxItems": PLACES_MAX})
+            }
             Shape::Command | Shape::OpenCommand => {
                 json!({"type": "array", "items": {"type": "string"}, "minItems": 1})
             }

@@ -1,12 +1,13 @@
 //! Inputs: JSON objects, checked against the declared parameters. What is not declared is refused.
 
-use crate::declaration::{Declaration, Parameter, Shape};
+use crate::declaration::{Declaration, PLACES_MAX, Parameter, Shape};
 use crate::program::Command;
 use crate::programs::{OPEN, PROGRAMS};
 use contract::digits::unhex_array;
 use contract::path::CanonicalPath;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 /// One checked argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Argument {
     Call([u8; 16]),
     /// A command.
     Command(Command),
+    /// Places to connect to, in canonical form, each once.
+    Places(Vec<SocketAddr>),
 }
 
 /// An input that its declaration accepts. It can be made in no other way.
@@ -107,6 +110,26 @@ impl Declaration {
     }
 }
 
+/// Places in their canonical form, sorted, each once; nothing where one is none, or is of no one
+/// machine. An IPv4 address in IPv6's clothes is an IPv4 address (RFC 4291, 2.5.5.2).
+fn read_places(places: &[Json]) -> Option<Vec<SocketAddr>> {
+    let read = |place: &Json| {
+        let place: SocketAddr = place.as_str()?.parse().ok()?;
+        let address = place.ip().to_canonical();
+        let one = match address {
+            IpAddr::V4(v4) => !v4.is_broadcast() && v4.octets()[0] < 224,
+            // a scope is a link of the box's, which is nobody's to name
+            IpAddr::V6(_) => !matches!(place, SocketAddr::V6(v6) if v6.scope_id() != 0),
+        };
+        let usable = one && !address.is_unspecified() && !address.is_multicast();
+        (usable && place.port() != 0).then(|| SocketAddr::new(address, place.port()))
+    };
+    let mut places: Vec<SocketAddr> = places.iter().map(read).collect::<Option<_>>()?;
+    places.sort_unstable();
+    places.dedup();
+    (places.len() <= PLACES_MAX).then_some(places)
+}
+
 impl Shape {
     /// Reads a value, or says what would be taken.
     fn read(self, value: &Json) -> Result<Argument, String> {
@@ -120,6 +143,7 @@ impl Shape {
             (Self::Digest, Json::String(text)) => {
                 unhex_array::<32>(text).map(|_| Argument::Text(text.clone()))
             }
+            (Self::Places, Json::Array(places)) => read_places(places).map(Argument::Places),
             (Self::Path, Json::String(text)) => CanonicalPath::parse(text).ok().map(Argument::Path),
             (Self::Text { bytes_max }, Json::String(text)) if text.len() <= bytes_max => {
                 Some(Argument::Text(text.clone()))
@@ -149,6 +173,10 @@ impl Shape {
             Self::Call => "a call's number, 32 hexadecimal digits in lower case".to_owned(),
             Self::Command => "a closed program and its arguments, an array".to_owned(),
             Self::OpenCommand => "an open program and its arguments, an array".to_owned(),
+            Self::Places => format!(
+                "at most {PLACES_MAX} texts `ADDRESS:PORT`, of one machine each: \"192.0.2.1:443\", \
+                 \"[2001:db8::1]:443\""
+            ),
             Self::Digest => "a SHA-256 digest, 64 hexadecimal digits in lower case".to_owned(),
         }
     }

@@ -20,7 +20,8 @@ pub mod programs;
 mod system;
 
 pub use declaration::{
-    Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
+    Class, Declaration, Example, Failure, PLACES_MAX, Parameter, Performer, Risk, Shape, Source,
+    Template,
 };
 pub use input::{Accepted, Argument, InputError};
 

@@ -5,6 +5,7 @@ use crate::input::{Accepted, Argument};
 use crate::program::Command;
 use contract::effect::{Effect, Field, Value};
 use contract::path::CanonicalPath;
+use std::net::SocketAddr;
 
 impl Declaration {
     /// The effects of a call with this input. Pure, and total over accepted inputs: a template whose
@@ -18,11 +19,11 @@ impl Declaration {
     pub fn lower(&self, input: &Accepted) -> Option<Vec<Effect>> {
         let mut effects = Vec::new();
         for template in self.effects {
-            match files(template, input)? {
+            match parts(template, input)? {
                 None => effects.push(lower(template, input, None)?),
-                Some(files) => {
-                    for file in files {
-                        effects.push(lower(template, input, Some(file))?);
+                Some(parts) => {
+                    for part in parts {
+                        effects.push(lower(template, input, Some(part))?);
                     }
                 }
             }
@@ -31,13 +32,30 @@ impl Declaration {
     }
 }
 
-/// The files that a template is for, each by itself; `Some(None)` for one that is for none.
-fn files<'a>(template: &Template, input: &'a Accepted) -> Option<Option<&'a [CanonicalPath]>> {
+/// One of several of which each has an effect of its own.
+#[derive(Debug, Clone, Copy)]
+enum Part<'a> {
+    File(&'a CanonicalPath),
+    Place(SocketAddr),
+}
+
+/// The parts that a template is for, each by itself; `Some(None)` for one that is for none.
+fn parts<'a>(template: &Template, input: &'a Accepted) -> Option<Option<Vec<Part<'a>>>> {
     let of = |name| command(input, name);
+    let files = |files: &'a [CanonicalPath]| Some(Some(files.iter().map(Part::File).collect()));
     for (_, source) in template.fields {
         match source {
-            Source::ReadsOf(name) => return Some(Some(&of(name)?.reads)),
-            Source::WritesOf(name) => return Some(Some(&of(name)?.writes)),
+            Source::ReadsOf(name) => return files(&of(name)?.reads),
+            Source::WritesOf(name) => return files(&of(name)?.writes),
+            Source::AddressesOf(name) => {
+                return match input.get(name) {
+                    Some(Argument::Places(places)) => {
+                        Some(Some(places.iter().copied().map(Part::Place).collect()))
+                    }
+                    Some(_) => None,
+                    None => Some(Some(Vec::new())),
+                };
+            }
             _ => {}
         }
     }
@@ -51,7 +69,7 @@ fn command<'a>(input: &'a Accepted, name: &str) -> Option<&'a Command> {
     }
 }
 
-fn lower(template: &Template, input: &Accepted, file: Option<&CanonicalPath>) -> Option<Effect> {
+fn lower(template: &Template, input: &Accepted, part: Option<Part<'_>>) -> Option<Effect> {
     let mut fields: Vec<(Field, Value)> = Vec::new();
     for (field, source) in template.fields {
         let value = match source {
@@ -81,7 +99,17 @@ fn lower(template: &Template, input: &Accepted, file: Option<&CanonicalPath>) ->
             },
             Source::ProgramOf(name) => Some(Value::Text(command(input, name)?.program.to_owned())),
             Source::ArgumentsOf(name) => Some(Value::List(command(input, name)?.arguments.clone())),
-            Source::ReadsOf(_) | Source::WritesOf(_) => Some(Value::Path(file?.clone())),
+            Source::ReadsOf(_) | Source::WritesOf(_) => match part? {
+                Part::File(file) => Some(Value::Path(file.clone())),
+                Part::Place(_) => return None,
+            },
+            Source::AddressesOf(_) | Source::PortsOf(_) => match (part?, source) {
+                (Part::Place(place), Source::PortsOf(_)) => {
+                    Some(Value::Number(u64::from(place.port())))
+                }
+                (Part::Place(place), _) => Some(Value::Text(place.ip().to_string())),
+                (Part::File(_), _) => return None,
+            },
         };
         fields.extend(value.map(|value| (*field, value)));
     }
@@ -93,6 +121,6 @@ fn value_of(argument: &Argument) -> Option<Value> {
         Argument::Path(path) => Some(Value::Path(path.clone())),
         Argument::Text(text) => Some(Value::Text(text.clone())),
         Argument::Number(number) => Some(Value::Number(*number)),
-        Argument::Flag(_) | Argument::Call(_) | Argument::Command(_) => None,
+        Argument::Flag(_) | Argument::Call(_) | Argument::Command(_) | Argument::Places(_) => None,
     }
 }

@@ -89,8 +89,8 @@ pub(crate) static RUN_CODE: Declaration = Declaration {
     name: "process.run_code",
     version: 1,
     purpose: "Runs an open program of the toolbox: one that runs what the workspace holds. It may do \
-              anything within the workspace and its limits, has no network and no other file, and begins \
-              only while the workspace is what `expect` says.",
+              anything within the workspace and its limits, has no other file, reaches over TCP only what \
+              `connect` names, and begins only while the workspace is what `expect` says.",
     when: "Where no other capability does it. Call filesystem.digest of /workspace first and give what it \
            says as `expect`: who is asked for this is asked for exactly that content.",
     parameters: &[
@@ -106,19 +106,34 @@ pub(crate) static RUN_CODE: Declaration = Declaration {
             required: true,
             meaning: "what filesystem.digest says of /workspace",
         },
+        Parameter {
+            name: "connect",
+            shape: Shape::Places,
+            required: false,
+            meaning: "what it may connect to over TCP, as [\"192.0.2.1:443\"]; names are not resolved there",
+        },
         STDIN,
     ],
     answers: ANSWERS,
-    effects: &[Template {
-        kind: Kind::Code,
-        form: Form::Code,
-        fields: &[
-            (Field::Program, Source::ProgramOf("command")),
-            (Field::Argv, Source::ArgumentsOf("command")),
-            (Field::Roots, Source::Words(&[WORKSPACE])),
-            (Field::Digest, Source::Parameter("expect")),
-        ],
-    }],
+    effects: &[
+        Template {
+            kind: Kind::Code,
+            form: Form::Code,
+            fields: &[
+                (Field::Program, Source::ProgramOf("command")),
+                (Field::Argv, Source::ArgumentsOf("command")),
+                (Field::Roots, Source::Words(&[WORKSPACE])),
+                (Field::Digest, Source::Parameter("expect")),
+            ],
+        },
+        does(
+            Kind::Connect,
+            &[
+                (Field::Address, Source::AddressesOf("connect")),
+                (Field::Port, Source::PortsOf("connect")),
+            ],
+        ),
+    ],
     performer: Performer::Cage(Class::Code),
     risk: Risk::R3,
     undo: None,

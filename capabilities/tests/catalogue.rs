@@ -21,6 +21,7 @@ fn full(name: &str) -> Json {
             Shape::Command => json!(["sort", "-o", "out.txt", "in.txt"]),
             Shape::OpenCommand => json!(["python3", "a.py", "-v"]),
             Shape::Digest => json!("00".repeat(32)),
+            Shape::Places => json!(["192.0.2.1:443"]),
         };
         input.insert(parameter.name.to_owned(), value);
     }
@@ -82,6 +83,39 @@ fn a_move_is_a_read_a_delete_and_a_write() {
     let shown: Vec<String> =
         declaration.lower(&input).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["read /workspace/a", "delete /workspace/a", "write /b bytes=16777216"]);
+}
+
+#[test]
+fn a_place_has_one_form_and_is_one_machines() {
+    let code = find("process.run_code@1").unwrap();
+    let lowered = |connect: Json| {
+        let input =
+            json!({"command": ["python3", "a.py"], "expect": "00".repeat(32), "connect": connect});
+        let effects = code.lower(&code.accept(&input).ok()?).unwrap();
+        Some(effects.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let twice = json!(["[::ffff:192.0.2.1]:80", "192.0.2.1:80", "[2001:db8:0::1]:443"]);
+    let one = ["connect address=192.0.2.1 port=80", "connect address=2001:db8::1 port=443"];
+    assert_eq!(lowered(twice).unwrap(), one);
+    assert_eq!(lowered(json!([])).unwrap(), Vec::<String>::new());
+    for place in [
+        "example.org:80",
+        "192.0.2.1",
+        "192.0.2.1:0",
+        "0.0.0.0:1",
+        "224.0.0.1:1",
+        "255.255.255.255:1",
+        "[ff02::1]:1",
+        "[::]:1",
+        "[fe80::1%2]:1",
+        "192.0.2.256:1",
+        "0x7f000001:1",
+        "[::ffff:0.0.0.0]:1",
+    ] {
+        assert_eq!(lowered(json!([place])), None, "{place}");
+    }
+    let many: Vec<String> = (1..10).map(|port| format!("192.0.2.1:{port}")).collect();
+    assert_eq!(lowered(json!(many)), None);
 }
 
 #[test]

@@ -50,6 +50,11 @@ pub(crate) enum Command {
         /// Which.
         name: String,
     },
+    /// What may pass of what it sends over the network, and what was dropped.
+    Net {
+        /// Which.
+        name: String,
+    },
     /// What a client of this agent needs: address, authority, token, as files or for MCP clients.
     Connect {
         /// Which.
@@ -84,6 +89,7 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
     let mut shown = None;
     let (act, said) = match command {
         Command::List => return list(desk, as_json),
+        Command::Net { name } => return net(desk, name, as_json),
         Command::Connect { name, ca } => return connect(desk, name, ca.as_deref(), as_json),
         Command::Add { name, source, admin } => {
             is_meant(name, *admin)?;
@@ -155,6 +161,35 @@ fn list(desk: &Desk, as_json: bool) -> Result<Ended> {
             _ => "has no home",
         };
         render::line(&format!("{:32} {state}", text("name")));
+    }
+    Ok(Ended::Done)
+}
+
+fn net(desk: &Desk, name: &str, as_json: bool) -> Result<Ended> {
+    let answer = desk.act(Act::AgentNet { name: name.to_owned() })?;
+    if as_json {
+        render::object(&answer);
+        return Ok(Ended::Done);
+    }
+    let list = |name: &str| answer.get(name).and_then(Json::as_array).cloned().unwrap_or_default();
+    let text = |json: &Json, name: &str| json.get(name).map(render::text).unwrap_or_default();
+    for rule in list("rules") {
+        let (answer, layer) = (text(&rule, "answer"), text(&rule, "layer"));
+        render::line(&format!("rule     {answer:10} {} ({layer})", text(&rule, "rule")));
+    }
+    if list("rules").is_empty() {
+        render::line(
+            "rule     none speaks of connections: whatever asks for one is not let through",
+        );
+    }
+    for call in list("now") {
+        for connect in call.get("connects").and_then(Json::as_array).into_iter().flatten() {
+            render::line(&format!("now      {} {}", text(&call, "call"), render::text(connect)));
+        }
+    }
+    render::line(&format!("dropped  {} packets", text(&answer, "dropped_packets")));
+    for call in list("dropped") {
+        render::line(&format!("dropped  {} {}", text(&call, "call"), text(&call, "packets")));
     }
     Ok(Ended::Done)
 }

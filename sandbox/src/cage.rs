@@ -2,6 +2,8 @@
 //! the forker makes one and puts its part of the rings around it.
 
 use crate::cgroup::Cgroup;
+use crate::cut::places;
+use crate::direct;
 use crate::error::CageError;
 use crate::filter::{self, Filters};
 use crate::inside;
@@ -21,6 +23,7 @@ use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::LinkNameSpaceType;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// The user outside is this and the slot's number.
 const OUTSIDE_UID_BASE: u32 = 100_000;
@@ -40,6 +43,26 @@ pub(crate) struct Kind {
     pub(crate) rings: Rings,
     /// Whether the user inside is 0, with no more rights than the other has.
     pub(crate) admin: bool,
+    /// Of a call that connects: then it is built for that call.
+    pub(crate) direct: Option<Direct>,
+}
+
+/// Whose network a cage stands in that connects, and to which ports at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Direct {
+    pub(crate) agent: u32,
+    pub(crate) ports: Vec<u16>,
+}
+
+impl Direct {
+    /// Of a call that was decided to connect.
+    fn of(spec: &Spec) -> Option<Self> {
+        let places = places(&spec.effects);
+        let mut ports: Vec<u16> = places.iter().map(|place| place.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        (!ports.is_empty()).then_some(Self { agent: spec.agent.disk_uid, ports })
+    }
 }
 
 impl Kind {
@@ -47,10 +70,13 @@ impl Kind {
     pub(crate) fn of(spec: &Spec) -> Option<Self> {
         match capabilities::find(&spec.capability)?.performer {
             Performer::Cage(class) => {
+                // no other class has sockets, whatever its effects say
+                let direct = Direct::of(spec).filter(|_| class == Class::Code);
+                let class = if direct.is_some() { Class::Direct } else { class };
                 let rings = Rings::of(&spec.agent.name);
                 let known = |number| filter::entries(class).nth(number).is_some();
                 let admin = names_an_admin(&spec.agent.name);
-                rings.lacking().is_none_or(known).then_some(Self { class, rings, admin })
+                rings.lacking().is_none_or(known).then_some(Self { class, rings, admin, direct })
             }
             Performer::Service(_) | Performer::Pdp => None,
         }
@@ -78,6 +104,8 @@ pub(crate) struct Equipment {
     pub(crate) mounts: Namespace,
     /// Speaks to the packet filter of the cage's network.
     pub(crate) packets: OwnedFd,
+    /// How many packets that had dropped before this cage was there.
+    pub(crate) dropped_before: u64,
 }
 
 impl Cage {
@@ -91,7 +119,11 @@ impl Cage {
     ) -> Result<(Self, Equipment), CageError> {
         let filter = filters.of(kind)?;
         let own = kind.rings.have(Ring::Namespace(NETWORK));
-        let network = if own { Some(origin.take_network()?) } else { None };
+        let network = match &kind.direct {
+            _ if !own => None,
+            Some(direct) => Some(origin.networks_of.of(direct.agent, &origin.network)?),
+            None => Some(Rc::new(origin.take_network()?)),
+        };
         let cgroup = Cgroup::make(number, &kind.rings, disk)?;
         let spawn = || spawn(number, &cgroup, kind, &filter);
         let spawned = match &network {
@@ -106,7 +138,7 @@ impl Cage {
             }
         };
         let mut cage = Self { number, child, socket, cgroup, kind: kind.clone() };
-        match cage.equip(origin, network) {
+        match cage.equip(origin, network.as_deref()) {
             Ok(equipment) => {
                 cage.cgroup.open();
                 Ok((cage, equipment))
@@ -137,14 +169,15 @@ impl Cage {
         !matches!(waitpid(Some(self.child.pid), WaitOptions::NOHANG), Ok(None))
     }
 
-    /// How many packets its filter dropped.
-    pub(crate) fn dropped_packets(packets: &OwnedFd) -> u64 {
-        netfilter::packets(packets, TABLE).unwrap_or(0)
+    /// How many packets the filter of its network dropped.
+    pub(crate) fn dropped_packets(packets: &OwnedFd, kind: &Kind) -> u64 {
+        let table = if kind.direct.is_some() { direct::TABLE } else { TABLE };
+        netfilter::packets(packets, table).unwrap_or(0)
     }
 
     /// What the parent does for the child: maps, with which it goes on; and meanwhile the filter of its
     /// network. It is parked only after all of it.
-    fn equip(&self, origin: &Origin, own: Option<Namespace>) -> Result<Equipment, CageError> {
+    fn equip(&self, origin: &Origin, own: Option<&Namespace>) -> Result<Equipment, CageError> {
         let process = self.child.pid.as_raw_nonzero().to_string();
         let rings = &self.kind.rings;
         if rings.have(Ring::Namespace("user")) {
@@ -161,13 +194,19 @@ impl Cage {
             None if rings.have(Ring::Check) => return Err(CageError::SameNetwork),
             None => netfilter::open()?,
         };
-        Ok(Equipment { mounts, packets })
+        let dropped_before = Self::dropped_packets(&packets, &self.kind);
+        Ok(Equipment { mounts, packets, dropped_before })
     }
 
     /// Ring five, from within the cage's network.
     fn fence(&self) -> Result<OwnedFd, KernelError> {
         let rings = &self.kind.rings;
         let socket = netfilter::open()?;
+        if self.kind.direct.is_some() {
+            // the network has its filter; what an earlier cage of this user was admitted to is not this one's
+            direct::withdraw_all(&socket, self.uid())?;
+            return Ok(socket);
+        }
         if rings.have(Ring::Nftables) {
             netfilter::create(&socket, &drop_all())?;
         }

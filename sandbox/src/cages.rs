@@ -111,7 +111,9 @@ impl Cages {
         Ok(Self {
             pool: Pool::new(SLOTS_MAX, BUILDING_MAX),
             stock: STOCK
-                .map(|(class, count)| (Kind { class, rings: Rings::ALL, admin: false }, count))
+                .map(|(class, count)| {
+                    (Kind { class, rings: Rings::ALL, admin: false, direct: None }, count)
+                })
                 .into(),
             waiting: VecDeque::new(),
             filters: Filters::compile()?,
@@ -255,9 +257,22 @@ impl Cages {
         }
         self.give_way(now_ms);
         self.serve();
+        self.abandon_unwanted();
         while let Some(call) = self.waiting.front().filter(|call| now_ms >= call.until_ms()) {
             self.said.push(Said::Refused(call.spec.call, Refusal::Busy));
             self.waiting.pop_front();
+        }
+    }
+
+    /// Gives up what was built for a call that waits no more, and is in no stock.
+    fn abandon_unwanted(&mut self) {
+        let wanted = |kind: &Kind| {
+            let stock = self.stock.iter().any(|(of, _)| of == kind);
+            stock || self.waiting.iter().any(|call| call.kind == *kind)
+        };
+        let unwanted = self.pool.parked().filter(|(_, slot)| !wanted(slot.kind()));
+        for number in unwanted.map(|(number, _)| number).collect::<Vec<u32>>() {
+            self.pool.end(number, abandon);
         }
     }
 

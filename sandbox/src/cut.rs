@@ -6,6 +6,7 @@ use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::WORKSPACE;
 use contract::perform::{Access, Grant, Limits};
 use contract::rings;
+use std::net::SocketAddr;
 
 /// Where a program's folder of the toolbox is in the cage that runs it.
 pub(crate) const PROGRAM: &str = "/usr";
@@ -32,6 +33,8 @@ pub(crate) struct Cut {
     pub(crate) program: Option<&'static str>,
     /// What Landlock lets the worker keep.
     pub(crate) grants: Vec<Grant>,
+    /// What it may connect to.
+    pub(crate) places: Vec<SocketAddr>,
     /// What it may use: no more than its call was given.
     pub(crate) limits: Limits,
     /// Longest answer, in bytes.
@@ -52,7 +55,19 @@ pub(crate) fn cut(capability: &str, effects: &[Effect], given: &Limits) -> Cut {
     let writable = view == View::WithTrash || effects.iter().any(changes);
     let tries = (capability == rings::CAPABILITY).then(|| tried(effects)).flatten();
     let (limits, answer_bytes_max) = limits(effects, given);
-    Cut { view, writable, program, grants, limits, answer_bytes_max, tries }
+    let places = places(effects);
+    Cut { view, writable, program, grants, places, limits, answer_bytes_max, tries }
+}
+
+/// What is connected to: each address and port that an effect has, and nothing that has only one of both.
+pub(crate) fn places(effects: &[Effect]) -> Vec<SocketAddr> {
+    let of = |effect: &Effect| match (effect.get(Field::Address)?, effect.get(Field::Port)?) {
+        (Value::Text(address), Value::Number(port)) => {
+            Some(SocketAddr::new(address.parse().ok()?, u16::try_from(*port).ok()?))
+        }
+        _ => None,
+    };
+    effects.iter().filter(|effect| effect.kind == Kind::Connect).filter_map(of).collect()
 }
 
 /// Memory, time and the length of an answer, by what a call does at most.

@@ -34,6 +34,11 @@ const WRITE_OR_EXECUTE: Admits = Admits::When(&[&[is(2, PROT_EXEC, 0)], &[is(2, 
 const NO_NAMESPACE: Admits = Admits::When(&[&[is(0, CLONE_NEW, 0)]]);
 /// A socket of IPv4 for datagrams, whatever its flags.
 const INET_DATAGRAM: Admits = Admits::When(&[&[is(0, u64::MAX, 2), is(1, 0xf, 2)]]);
+/// A socket of TCP over IPv4 or IPv6, whatever its flags.
+const INET_STREAM: Admits =
+    Admits::When(&[&[is(0, u64::MAX, 2), is(1, 0xf, 1)], &[is(0, u64::MAX, 10), is(1, 0xf, 1)]]);
+/// Whether a descriptor waits (FIONBIO), and nothing else that ioctl(2) does.
+const NON_BLOCKING: Admits = Admits::WhenElse(&[&[is(1, 0xffff_ffff, 0x5421)]], ENOTTY);
 /// Asking for limits of one's own, not setting them.
 const ASKING: Admits = Admits::When(&[&[is(0, u64::MAX, 0), is(2, u64::MAX, 0)]]);
 
@@ -103,7 +108,6 @@ const PROGRAM: &[Entry] = &[
     ("getrandom", Admits::All, "glibc's memory"),
     ("prlimit64", ASKING, "glibc's start: how large the stack may be"),
     ("futex", Admits::All, "glibc's locks"),
-    ("ioctl", Admits::Fails(ENOTTY), "whether output is a terminal: it never is"),
     ("fadvise64", Admits::All, "coreutils say how they read"),
     ("sysinfo", Admits::All, "sort: how much memory there is"),
     ("sched_getaffinity", Admits::All, "sort: how many processors there are"),
@@ -114,6 +118,10 @@ const PROGRAM: &[Entry] = &[
     ("getegid", Admits::All, "jq's start"),
     ("getcwd", Admits::All, "jq's start"),
 ];
+
+/// What those need whose descriptors are files and pipes.
+const NO_SOCKET: &[Entry] =
+    &[("ioctl", Admits::Fails(ENOTTY), "whether output is a terminal: it never is")];
 
 /// What a closed program needs besides.
 const CLOSED: &[Entry] = &[
@@ -138,7 +146,6 @@ const CODE: &[Entry] = &[
     ("close_range", Admits::All, "subprocess"),
     ("waitid", Admits::All, "subprocess: a program that cannot be started"),
     ("epoll_create1", Admits::Fails(ENOSYS), "selectors looks for it, and uses poll"),
-    ("socket", Admits::Fails(EACCES), "pwd.getpwuid: glibc asks for nscd; socket.socket fails"),
     ("clone3", Admits::Fails(ENOSYS), "threads; glibc uses clone then, whose flags can be seen"),
     ("exit", Admits::All, "the end of a thread"),
     ("madvise", Admits::All, "the stack of a thread that ended"),
@@ -149,7 +156,29 @@ const CODE: &[Entry] = &[
     ("clock_nanosleep", Admits::All, "time.sleep"),
 ];
 
-/// What a cage with sockets needs besides.
+/// What code needs that connects to nothing.
+const NO_NETWORK: &[Entry] =
+    &[("socket", Admits::Fails(EACCES), "pwd.getpwuid: glibc asks for nscd; socket.socket fails")];
+
+/// What code needs besides that was decided to connect.
+const DIRECT: &[Entry] = &[
+    ("ioctl", NON_BLOCKING, "socket.settimeout; whether output is a terminal: it never is"),
+    ("socket", INET_STREAM, "socket.socket"),
+    (
+        "connect",
+        Admits::All,
+        "socket.connect; Landlock says to which ports, nftables to which machines",
+    ),
+    ("sendto", Admits::All, "socket.send"),
+    ("recvfrom", Admits::All, "socket.recv"),
+    ("shutdown", Admits::All, "socket.shutdown"),
+    ("getsockopt", Admits::All, "socket.connect with a timeout: how it went"),
+    ("setsockopt", Admits::All, "http.client: TCP_NODELAY"),
+    ("getsockname", Admits::All, "socket.getsockname; ssl"),
+    ("getpeername", Admits::All, "socket.getpeername; ssl"),
+];
+
+/// What a cage of which one ring is tried needs besides.
 const NETWORK: &[Entry] = &[
     ("socket", INET_DATAGRAM, "cage.try of nftables"),
     ("sendto", Admits::All, "cage.try of nftables"),
@@ -199,15 +228,18 @@ pub(crate) fn entries(class: Class) -> impl Iterator<Item = &'static Entry> {
     let more = match class {
         Class::Pure => vec![every, NO_PROGRAM, REPORT, CLOCK],
         Class::Files => vec![every, NO_PROGRAM, PART, FILES, CLOCK, files],
-        Class::Program => vec![every, PART, PROGRAM, CLOSED, files, program],
-        Class::Code => vec![every, PART, PROGRAM, CODE, CLOCK, files, program, code],
+        Class::Program => vec![every, PART, PROGRAM, NO_SOCKET, CLOSED, files, program],
+        Class::Code => {
+            vec![every, PART, PROGRAM, NO_SOCKET, CODE, NO_NETWORK, CLOCK, files, program, code]
+        }
+        Class::Direct => vec![every, PART, PROGRAM, CODE, DIRECT, CLOCK, files, program, code],
         Class::Network => vec![every, NO_PROGRAM, REPORT, NETWORK],
     };
     EVERY.iter().chain(more.into_iter().flatten())
 }
 
-const CLASSES: [Class; 5] =
-    [Class::Pure, Class::Files, Class::Program, Class::Code, Class::Network];
+const CLASSES: [Class; 6] =
+    [Class::Pure, Class::Files, Class::Program, Class::Code, Class::Direct, Class::Network];
 
 /// The filters of all classes, compiled once: a cage's child installs one and compiles none.
 #[derive(Debug)]
@@ -258,11 +290,12 @@ mod tests {
             let made = |(name, admits, _): &Entry| {
                 *name == "socket" && !matches!(admits, Admits::Fails(_))
             };
-            assert_eq!(entries(class).any(made), class == Class::Network, "{class:?}");
+            let sockets = matches!(class, Class::Network | Class::Direct);
+            assert_eq!(entries(class).any(made), sockets, "{class:?}");
             for never in ["ptrace", "mount", "unshare", "symlinkat", "linkat", "kill"] {
                 assert!(!names.contains(&never), "{never}");
             }
-            let programs = matches!(class, Class::Program | Class::Code);
+            let programs = matches!(class, Class::Program | Class::Code | Class::Direct);
             assert_eq!(names.contains(&"clone"), programs, "{class:?}");
         }
     }

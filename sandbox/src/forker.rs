@@ -6,6 +6,7 @@ mod cage;
 mod cages;
 mod cgroup;
 mod cut;
+mod direct;
 mod error;
 mod filter;
 mod home;

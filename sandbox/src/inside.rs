@@ -51,7 +51,7 @@ pub(crate) fn become_worker(
     if kind.rings.have(Ring::Landlock) {
         let copy = worker.try_clone();
         let copy = copy.map_err(|e| CageError::File("copy", "worker".to_owned(), e))?;
-        confine::landlock(&base(copy, kind.class)).map_err(wanted)?;
+        confine::landlock(&base(copy, kind)).map_err(wanted)?;
     }
     // the bounding set is a user namespace's own to drop from
     if kind.rings.have(Ring::Namespace("user")) {
@@ -79,14 +79,15 @@ pub(crate) fn become_worker(
 /// Ring four before there is a call: what any call may be granted, of which the worker keeps that
 /// call's part. The rule is on the root, since a walk up from a file passes over the directory on
 /// which its file system is mounted.
-fn base(worker: OwnedFd, class: Class) -> Reach {
-    let rights = match class {
-        Class::Code => Rights::All,
+fn base(worker: OwnedFd, kind: &Kind) -> Reach {
+    let rights = match kind.class {
+        Class::Code | Class::Direct => Rights::All,
         Class::Program => Rights::Programs,
         Class::Pure | Class::Files | Class::Network => Rights::Files,
     };
     let files = vec![("/".to_owned(), rights)];
-    Reach { files, programs: vec![worker], ..Reach::default() }
+    let connect_tcp = kind.direct.as_ref().map_or(Vec::new(), |direct| direct.ports.clone());
+    Reach { files, programs: vec![worker], connect_tcp, ..Reach::default() }
 }
 
 /// Ring one's files: an empty, read-only tmpfs as root, with mount points and nothing else; where a
@@ -100,7 +101,9 @@ fn own_root(class: Class) -> Result<(), KernelError> {
     mount("tmpfs", "/run", "tmpfs", flags, Some(c"size=64k,nr_inodes=16,mode=0755"))
         .map_err(failed("mount"))?;
     let (program, links) = match class {
-        Class::Program | Class::Code => (Some(PROGRAM), ["lib", "lib64"].as_slice()),
+        Class::Program | Class::Code | Class::Direct => {
+            (Some(PROGRAM), ["lib", "lib64"].as_slice())
+        }
         Class::Pure | Class::Files | Class::Network => (None, [].as_slice()),
     };
     for place in [WORKSPACE, WITH_TRASH].into_iter().chain(program) {

@@ -1,6 +1,7 @@
 //! Where the forker stands: its own namespaces, which no cage may share and to which it comes back
 //! from one, and the id maps that it keeps.
 
+use crate::direct::Networks;
 use linux::KernelError;
 use linux::cage::{self, Namespace};
 use rustix::thread::LinkNameSpaceType;
@@ -25,6 +26,8 @@ pub(crate) struct Origin {
     /// Network namespaces that nobody has been in. They belong to the box's user namespace: no
     /// capability that somebody in a cage could come by is good for its network.
     networks: Vec<Namespace>,
+    /// Those that agents connect from.
+    pub(crate) networks_of: Networks,
 }
 
 impl Origin {
@@ -35,6 +38,7 @@ impl Origin {
             names: namespace_names("self"),
             maps: BTreeMap::new(),
             networks: Vec::new(),
+            networks_of: Networks::default(),
         })
     }
 

@@ -2,8 +2,9 @@
 //! is a type, and each step consumes the stage before, so that nothing can be done twice or out of
 //! order: [`Building`], [`Parked`], [`Prepared`], [`Bound`], [`Dying`].
 
-use crate::cage::{Cage, Equipment};
+use crate::cage::{Cage, Equipment, Kind};
 use crate::cut::{self, Cut, View, cut};
+use crate::direct;
 use crate::error::CageError;
 use crate::inside;
 use crate::origin::Origin;
@@ -50,6 +51,7 @@ pub(crate) struct Parked {
 pub(crate) struct Prepared {
     cage: Cage,
     packets: OwnedFd,
+    dropped_before: u64,
     /// What it was prepared for, and for nothing else.
     pub(crate) spec: Spec,
     pub(crate) limits: Limits,
@@ -64,6 +66,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Bound {
     cage: Cage,
     packets: OwnedFd,
+    dropped_before: u64,
     pub(crate) call: CallId,
     pub(crate) agent: u32,
     /// Its memory cap.
@@ -124,6 +127,11 @@ impl Parked {
         self.cage.kind.class != Class::Pure
     }
 
+    /// What it was built for.
+    pub(crate) const fn kind(&self) -> &Kind {
+        &self.cage.kind
+    }
+
     /// The user that its files belong to, seen from outside.
     pub(crate) const fn uid(&self) -> u32 {
         self.cage.uid()
@@ -150,6 +158,7 @@ impl Parked {
                 limits,
                 cage: self.cage,
                 packets: self.equipment.packets,
+                dropped_before: self.equipment.dropped_before,
                 spec: spec.clone(),
                 tries,
                 begun_ms: boot_us() / 1_000,
@@ -187,11 +196,16 @@ impl Parked {
                 mounts.inside(&origin.mount, || attach(tree.as_fd(), cut::PROGRAM))?;
             }
         }
+        for place in &cut.places {
+            direct::admit(&self.equipment.packets, self.uid(), *place)?;
+        }
+        let ports = cut.places.iter().map(|place| place.port()).collect();
         let grants = rings.keep(cut.grants);
         let work = Work {
             call: spec.call,
             capability: spec.capability.clone(),
             grants,
+            ports,
             answer_bytes_max: cut.answer_bytes_max,
             polls,
         };
@@ -223,7 +237,7 @@ impl Prepared {
     /// Lets it begin: its ticket was heard at `begun_us` of boot time.
     pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Failed> {
         let [input, answer] = fds;
-        let Self { cage, packets, spec, limits, tries, built_us, .. } = self;
+        let Self { cage, packets, dropped_before, spec, limits, tries, built_us, .. } = self;
         let call = spec.call;
         let copy = || answer.try_clone().ok().map(File::from);
         let tries = tries.and_then(|ends| Some((ends, copy()?)));
@@ -234,6 +248,7 @@ impl Prepared {
                 gives_way: Cell::new(false),
                 cage,
                 packets,
+                dropped_before,
                 call,
                 agent: spec.agent.disk_uid,
                 memory_bytes: limits.memory_bytes,
@@ -297,7 +312,12 @@ impl Bound {
     pub(crate) fn end(self, code: &str) -> (Outcome, Dying) {
         let built_us = self.built_us;
         let wall_us = boot_us().saturating_sub(self.begun_us);
-        let dropped_packets = Cage::dropped_packets(&self.packets);
+        let dropped_packets = Cage::dropped_packets(&self.packets, &self.cage.kind);
+        let dropped_packets = dropped_packets.saturating_sub(self.dropped_before);
+        if self.cage.kind.direct.is_some() {
+            // what stays, of one that could not be withdrawn, the next cage of this user withdraws
+            direct::withdraw_all(&self.packets, self.cage.uid()).ok();
+        }
         let dying = kill(self.cage);
         let used = dying.cage.cgroup.usage();
         let code = if used.ran_out_of_memory { OUT_OF_MEMORY } else { code };

@@ -55,7 +55,7 @@ fn work(channel: &Channel) -> Result<&'static str, WorkerError> {
         return Err(ChannelError::Truncated.into());
     }
     if !keeps_everything(&work.grants) {
-        domain.enter(&kept(&work.grants))?;
+        domain.enter(&kept(&work))?;
     }
     let [input, answer] = released(channel, &work)?;
     if work.capability == rings::CAPABILITY {
@@ -107,7 +107,7 @@ fn keeps_everything(grants: &[Grant]) -> bool {
 
 /// Ring four: what the call was cut to, as far as it exists; a path that does not is not found by the
 /// handler either, and one that leads through a link is refused by it.
-fn kept(grants: &[Grant]) -> Reach {
+fn kept(work: &Work) -> Reach {
     let rights = |access| match access {
         Access::Read => Rights::ReadThis,
         Access::Region => Rights::Read,
@@ -120,7 +120,7 @@ fn kept(grants: &[Grant]) -> Reach {
         statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|status| !FileType::from_raw_mode(status.st_mode).is_symlink())
     };
-    let files = grants.iter().filter(|grant| is_there(&grant.path));
+    let files = work.grants.iter().filter(|grant| is_there(&grant.path));
     let files = files.map(|grant| (grant.path.clone(), rights(grant.access))).collect();
-    Reach { files, ..Reach::default() }
+    Reach { files, connect_tcp: work.ports.clone(), ..Reach::default() }
 }

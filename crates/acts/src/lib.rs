@@ -176,6 +176,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         // these are answered, not recorded
         Act::Status
         | Act::Agents
+        | Act::AgentNet { .. }
         | Act::Approvals
         | Act::ApprovalShow { .. }
         | Act::Notices

@@ -200,6 +200,8 @@ pub struct Work {
     pub capability: String,
     /// What the worker keeps; it gives up everything else.
     pub grants: Vec<Grant>,
+    /// TCP ports that it may connect to; which machines is its network's to say.
+    pub ports: Vec<u16>,
     /// Longest answer, in bytes.
     pub answer_bytes_max: u64,
     /// How often it asks for the [`Go`] before it sleeps: being woken takes longer than the call.

@@ -32,6 +32,11 @@ pub enum Act {
     Status,
     /// All agents.
     Agents,
+    /// What may pass of what an agent sends over the network, and what was dropped.
+    AgentNet {
+        /// Which.
+        name: String,
+    },
     /// A new agent. Its token is made by the operator, who alone knows it.
     AgentAdd {
         /// Lower-case letters, digits and `-`, at most 32.

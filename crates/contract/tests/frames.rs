@@ -69,7 +69,7 @@ proptest! {
         decodes_or_is_refused(&ToAudit::Ended { call, outcome }, at, change, cut);
         decodes_or_is_refused(&ToAudit::Refused { call, why: Refusal::Late }, at, change, cut);
         let grants = vec![Grant { path: text.clone(), access: Access::Rename }];
-        decodes_or_is_refused(&Work { call, capability: text.clone(), grants, answer_bytes_max: 1, polls: 0 }, at, change, cut);
+        decodes_or_is_refused(&Work { call, capability: text.clone(), grants, ports: vec![1], answer_bytes_max: 1, polls: 0 }, at, change, cut);
         decodes_or_is_refused(&FromWorker::Done(text.clone()), at, change, cut);
         let (token, source, capability) = (bytes.clone(), text.clone(), text.clone());
         decodes_or_is_refused(&FromDoor::Call { number, token, source, capability }, at, change, cut);

@@ -39,6 +39,8 @@ pub enum Admits<'a> {
     Fails(u16),
     /// One in which all arguments of one of these alternatives are as they say.
     When(&'a [&'a [Argument]]),
+    /// The same, and any other fails with this errno.
+    WhenElse(&'a [&'a [Argument]], u16),
 }
 
 /// An argument whose bits under the mask have this value.

@@ -18,6 +18,17 @@ pub enum LayerKind {
     Agent(String),
 }
 
+impl fmt::Display for LayerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Box => f.write_str("box"),
+            Self::System => f.write_str("system"),
+            Self::Organisation(name) => write!(f, "organisation/{name}"),
+            Self::Agent(name) => write!(f, "agent/{name}"),
+        }
+    }
+}
+
 /// What a policy answers, from the mildest to the most restrictive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -113,6 +113,7 @@ impl Pdp {
         match act {
             Act::Status => Ok(Some(self.status())),
             Act::Agents => Ok(Some(self.agents())),
+            Act::AgentNet { name } => self.agent_net(&name).map(Some),
             Act::Approvals => Ok(Some(self.approvals())),
             Act::ApprovalShow { call } => self.approval_show(&call).map(Some),
             Act::Notices => Ok(Some(self.notices())),

@@ -111,13 +111,7 @@ impl Shares {
 
 /// How a rule is named in the fact `counted`.
 pub(crate) fn name(layer: &Layer, rule: &str) -> String {
-    let layer = match &layer.kind {
-        LayerKind::Box => "box".to_owned(),
-        LayerKind::System => "system".to_owned(),
-        LayerKind::Organisation(name) => format!("organisation/{name}"),
-        LayerKind::Agent(name) => format!("agent/{name}"),
-    };
-    format!("{layer}/{}", rule.replace([' ', '='], "_"))
+    format!("{}/{}", layer.kind, rule.replace([' ', '='], "_"))
 }
 
 #[cfg(test)]

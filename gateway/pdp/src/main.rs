@@ -10,6 +10,7 @@ mod boot;
 mod call;
 mod ledger_view;
 mod limits;
+mod network;
 mod pairing;
 mod peers;
 mod refusal;

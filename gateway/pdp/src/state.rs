@@ -4,6 +4,7 @@
 
 use crate::boot::PRINCIPAL;
 use crate::limits::{Counters, Shares};
+use crate::network::Networks;
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::{Effect, Field, Value};
@@ -107,6 +108,7 @@ pub(crate) struct State {
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) counters: Counters,
     pub(crate) shares: Shares,
+    pub(crate) networks: Networks,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
     /// How each ring of a cage was when it was last tried: the code of the call.
@@ -269,6 +271,9 @@ impl State {
                 if answer == "notify" {
                     self.notice(call, envelope, &format!("{agent} called {}", fact("capability")));
                 }
+                if now {
+                    self.networks.began(&agent, call, &envelope.effects);
+                }
                 Came::Running
             }
         };
@@ -303,7 +308,9 @@ impl State {
                 }
             }
             "accept" => {
-                self.pending.remove(&call);
+                if let Some(pending) = self.pending.remove(&call) {
+                    self.networks.began(&pending.agent, call, &pending.effects);
+                }
                 if let Some(known) = self.calls.get_mut(&call) {
                     known.came = Came::Running;
                 }
@@ -329,6 +336,8 @@ impl State {
             self.notice(call, envelope, &text);
         }
         if let Some(known) = self.calls.get_mut(&call) {
+            let dropped = fact("dropped_packets").and_then(|packets| packets.parse().ok());
+            self.networks.ended(&known.agent, call, dropped.unwrap_or(0));
             known.came = Came::Ended(code, fact("place.result"));
         }
     }

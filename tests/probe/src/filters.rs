@@ -26,11 +26,14 @@ impl Stand<'_> {
         std::fs::write(format!("{WORKSPACE}/lines.txt"), "b 1\na 2\na 2\n").ok();
         std::fs::write(format!("{WORKSPACE}/hello.py"), "print(1)\n").ok();
         std::fs::write(format!("{WORKSPACE}/all.py"), ALL).ok();
+        std::fs::write(format!("{WORKSPACE}/most.py"), ALL.replace(USER, "")).ok();
+        std::fs::write(format!("{WORKSPACE}/net.py"), NET).ok();
         let classes = [
             ("pure", pure()),
             ("files", files()),
             ("program", programs()),
             ("code", code()),
+            ("direct", direct()),
             ("network", network()),
         ];
         for (class, calls) in classes {
@@ -47,7 +50,7 @@ impl Stand<'_> {
         let names = calls.iter().map(|(capability, input)| format!("{capability} {input:.60}"));
         let ends = ["crashed", "forbidden_call", "late", "NoCage", "BadSpec", "ok null 31"];
         // what a program's calls ask for is asked for only where the program does all of its work
-        let program = matches!(class, "program" | "code");
+        let program = matches!(class, "program" | "code" | "direct");
         let bad = |end: &String| {
             ends.iter().any(|word| end.starts_with(word)) || program && !end.starts_with("ok 0 ")
         };
@@ -80,7 +83,7 @@ impl Stand<'_> {
     }
 
     /// The input, with the digest of the workspace of now where it expects one.
-    fn expecting(&mut self, input: &Json) -> Result<Json, ChannelError> {
+    pub(crate) fn expecting(&mut self, input: &Json) -> Result<Json, ChannelError> {
         let mut input = input.clone();
         if let Some(expect) = input.get_mut("expect") {
             let whole = json!({ "path": "/workspace" });
@@ -112,6 +115,19 @@ impl Stand<'_> {
         Ok(format!("{code} {} {} {}", of("exit"), of("signal"), of("stderr_bytes")))
     }
 }
+
+/// The part of it that asks for a socket of another family, which code without a network is refused and
+/// code with one dies of.
+const USER: &str = "try: pwd.getpwuid(1100)\nexcept KeyError: pass\n";
+
+/// What open programs do with a socket.
+const NET: &str = r#"
+import socket
+one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+one.settimeout(10); one.connect(("203.0.113.2", 2007)); one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+one.getsockname(); one.getpeername(); one.sendall(b"x"); one.recv(1); one.shutdown(socket.SHUT_WR); one.close()
+print("done")
+"#;
 
 /// What open programs do, by the module that asks the kernel for it.
 const ALL: &str = r#"
@@ -188,6 +204,16 @@ fn code() -> Vec<(&'static str, Json)> {
         ("process.run_code", json!({ "command": ["python3", script], "expect": "", "stdin": "x" }))
     };
     vec![run("hello.py"), run("all.py")]
+}
+
+/// The same with a network, and what uses it.
+fn direct() -> Vec<(&'static str, Json)> {
+    let run = |script: &str| {
+        let input = json!({ "command": ["python3", script], "expect": "", "stdin": "x",
+            "connect": crate::direct::PLACES });
+        ("process.run_code", input)
+    };
+    vec![run("net.py"), run("most.py")]
 }
 
 /// Rings that hold; the filter itself is what the others show.

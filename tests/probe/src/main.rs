@@ -5,6 +5,7 @@
 
 mod cage;
 mod codes;
+mod direct;
 mod escape;
 mod facts;
 mod filters;

@@ -44,6 +44,7 @@ fn an_operators_desk_works() -> Result<()> {
     tokens(&operated)?;
     another_operator(&operated)?;
     stdio(&operated)?;
+    network(&operated)?;
     crate::admin::looks_after_the_box_as_far_as_it_may(&operated)?;
     let mut tail = Beside::start(&operated, &["--json", "audit", "tail", "--follow"])?;
     operated.krux(&["agent", "pause", "worker"])?;
@@ -99,6 +100,24 @@ fn another_operator(operated: &Operated) -> Result<()> {
     let by_bob = acts.iter().filter(|act| act.pointer("/facts/operator") == Some(&json!("bob")));
     ensure!(by_bob.count() == 1, "{acts:?}");
     operated.krux(&["agent", "resume", "worker"]).map(drop)
+}
+
+/// What an agent may reach: on a box as it comes nothing, and only the image's limits speak of it.
+fn network(operated: &Operated) -> Result<()> {
+    let net = operated.krux(&["agent", "net", "worker"])?;
+    let rules = net.get("rules").and_then(Json::as_array).context("rules")?;
+    let layers: Vec<&Json> = rules.iter().filter_map(|rule| rule.get("layer")).collect();
+    ensure!(!layers.is_empty() && layers.iter().all(|layer| *layer == "system"), "{net}");
+    let nothing = (Some(&json!([])), Some(&json!(0)));
+    ensure!((net.get("now"), net.get("dropped_packets")) == nothing, "{net}");
+    let (code, _, _) = operated.try_krux(&["agent", "net", "nobody"])?;
+    ensure!(code == 3, "an agent that there is not: exit code {code}");
+    let asked = json!({ "command": ["python3", "a.py"], "expect": "00".repeat(32),
+        "connect": ["192.0.2.1:443"] });
+    let worker = operated.agent_with(&operated.token("worker")?)?;
+    let refused = worker.call("process.run_code", &asked);
+    ensure!(refused.status == 403, "code that connects: {refused:?}");
+    Ok(())
 }
 
 /// An MCP client that speaks over standard input and output.

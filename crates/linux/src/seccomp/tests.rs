@@ -25,6 +25,7 @@ const BOTH: Admits<'_> = Admits::When(&[&[
     Argument { index: 1, mask: LOW << 32 | 6, value: 7 << 32 | 2 },
     Argument { index: 5, mask: u64::MAX, value: 3 },
 ]]);
+const ELSE: Admits<'_> = Admits::WhenElse(&[&[is_family(1)], &[is_family(16)]], 25);
 
 fn lists() -> Vec<BTreeMap<u32, Admits<'static>>> {
     let every_third = (0..400).filter(|n| n % 3 == 0).map(|n| (n, Admits::All)).collect();
@@ -39,6 +40,7 @@ fn lists() -> Vec<BTreeMap<u32, Admits<'static>>> {
             (5, Admits::Fails(1)),
             (6, FAMILIES),
             (8, BOTH),
+            (9, ELSE),
         ]),
         every_third,
         long,
@@ -50,9 +52,13 @@ fn wanted(list: &BTreeMap<u32, Admits<'_>>, number: u32, arguments: [u64; 6]) ->
         None => KILL,
         Some(Admits::All) => ALLOW,
         Some(Admits::Fails(errno)) => 0x0005_0000 | u32::from(*errno),
-        Some(Admits::When(alternatives)) => {
+        Some(Admits::When(alternatives) | Admits::WhenElse(alternatives, _)) => {
             let holds = |a: &Argument| arguments[usize::from(a.index)] & a.mask == a.value;
-            if alternatives.iter().any(|all| all.iter().all(holds)) { ALLOW } else { KILL }
+            let otherwise = match list.get(&number) {
+                Some(Admits::WhenElse(_, errno)) => 0x0005_0000 | u32::from(*errno),
+                _ => KILL,
+            };
+            if alternatives.iter().any(|all| all.iter().all(holds)) { ALLOW } else { otherwise }
         }
     }
 }
@@ -90,7 +96,7 @@ fn oracle(list: &BTreeMap<u32, Admits<'_>>) -> Vec<Instruction> {
     };
     let rules: BTreeMap<i64, Vec<SeccompRule>> = list
         .iter()
-        .filter(|(_, admits)| !matches!(admits, Admits::Fails(_)))
+        .filter(|(_, admits)| !matches!(admits, Admits::Fails(_) | Admits::WhenElse(..)))
         .map(|(number, admits)| {
             let alternatives: &[&[Argument]] = match admits {
                 Admits::When(alternatives) => alternatives,

@@ -99,15 +99,19 @@ fn answer(admits: Option<&Admits<'_>>) -> Vec<Instruction> {
         None => vec![plain(RETURN, KILL)],
         Some(Admits::All) => vec![plain(RETURN, ALLOW)],
         Some(Admits::Fails(errno)) => vec![plain(RETURN, FAIL | u32::from(*errno))],
-        Some(Admits::When(alternatives)) => {
-            let mut code = Vec::new();
-            for alternative in *alternatives {
-                code.extend(conjunction(alternative));
-            }
-            code.push(plain(RETURN, KILL));
-            code
+        Some(Admits::When(alternatives)) => one_of(alternatives, KILL),
+        Some(Admits::WhenElse(alternatives, errno)) => {
+            one_of(alternatives, FAIL | u32::from(*errno))
         }
     }
+}
+
+/// Allows if one of the alternatives holds; answers otherwise if none does.
+fn one_of(alternatives: &[&[Argument]], otherwise: u32) -> Vec<Instruction> {
+    let mut code: Vec<Instruction> =
+        alternatives.iter().flat_map(|alternative| conjunction(alternative)).collect();
+    code.push(plain(RETURN, otherwise));
+    code
 }
 
 /// Allows if every condition holds; else goes on behind itself.
