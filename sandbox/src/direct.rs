@@ -36,6 +36,9 @@ const NEIGHBOUR_DISCOVERY: [u8; 5] = [133, 134, 135, 136, 143];
 const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
+/// A directory for each link, and two for all of them.
+const LINKS: &str = "/proc/sys/net/ipv6/conf";
+
 /// The networks of agents.
 #[derive(Debug, Default)]
 pub(crate) struct Networks(BTreeMap<u32, Network>);
@@ -120,14 +123,19 @@ fn addresses_v6(number: u8) -> ([IpAddr; 2], u8) {
     ([of(1), of(2)], 64)
 }
 
-/// Has the box pass packets on, from the first network that needs it.
+/// Has the box pass packets on, from the first network that needs it. A machine that does takes no router
+/// advertisements any more unless each link is told to (ip-sysctl.rst, `accept_ra`).
 fn forward() -> Result<(), KernelError> {
-    FORWARDING.iter().try_for_each(|file| {
-        std::fs::write(file, "1").map_err(|error| {
+    let write = |file: &str, value: &str| {
+        std::fs::write(file, value).map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-            KernelError::new("write", *file, errno)
+            KernelError::new("write", file, errno)
         })
-    })
+    };
+    for link in std::fs::read_dir(LINKS).into_iter().flatten().flatten() {
+        write(&link.path().join("accept_ra").to_string_lossy(), "2")?;
+    }
+    FORWARDING.iter().try_for_each(|file| write(file, "1"))
 }
 
 /// Everything is dropped but what a call's user is admitted to, its answers, and how IPv6 finds its
