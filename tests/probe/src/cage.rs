@@ -87,7 +87,6 @@ impl<'a> Stand<'a> {
         self.inspect()?;
         self.admin()?;
         self.codes()?;
-        self.direct()?;
         self.hostile_worker()?;
         self.missing_rings()?;
         self.filters()?;

@@ -23,6 +23,8 @@ impl Stand<'_> {
         let back = rustix::mount::unmount(WORKER, rustix::mount::UnmountFlags::DETACH);
         self.say("the worker in its own place", back.is_ok(), &format!("{back:?}"))?;
         self.restart_forker()?;
+        // from here on the probe has threads, and makes no process
+        self.direct()?;
         std::fs::write(format!("{WORKSPACE}/lines.txt"), "b 1\na 2\na 2\n").ok();
         std::fs::write(format!("{WORKSPACE}/hello.py"), "print(1)\n").ok();
         std::fs::write(format!("{WORKSPACE}/all.py"), ALL).ok();
