@@ -77,7 +77,7 @@ pub(crate) struct Shares(BTreeMap<String, VecDeque<(u64, u64)>>);
 const HOUR_US: u64 = 3_600_000_000;
 const HOURS: u64 = 24;
 /// An agent may write this part of the ledger's partition within a day.
-const SHARE: u64 = 8;
+const SHARE: u64 = 2;
 
 impl Shares {
     /// Counts what a record and its bodies take.
@@ -129,7 +129,7 @@ mod tests {
     fn an_agent_has_its_share_of_the_ledger_within_a_day() {
         let mut shares = Shares::default();
         let over = |shares: &Shares, agent: &str, bytes: u64, hour: u64| {
-            shares.is_over(agent, bytes, hour * HOUR_US, Some(800))
+            shares.is_over(agent, bytes, hour * HOUR_US, Some(200))
         };
         assert!(!over(&shares, "a", 100, 0) && over(&shares, "a", 101, 0));
         shares.count("a", 60, 0);
