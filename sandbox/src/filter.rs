@@ -142,7 +142,6 @@ const CODE: &[Entry] = &[
     ("fchmod", Admits::All, "os.fchmod"),
     ("umask", Admits::All, "os.umask"),
     ("unlinkat", Admits::All, "shutil.rmtree"),
-    ("dup", Admits::All, "os.dup"),
     ("close_range", Admits::All, "subprocess"),
     ("waitid", Admits::All, "subprocess: a program that cannot be started"),
     ("epoll_create1", Admits::Fails(ENOSYS), "selectors looks for it, and uses poll"),
