@@ -121,7 +121,7 @@ impl Cage {
         let own = kind.rings.have(Ring::Namespace(NETWORK));
         let network = match &kind.direct {
             _ if !own => None,
-            Some(direct) => Some(origin.networks_of.of(direct.agent, &origin.network)?),
+            Some(direct) => Some(origin.direct.of(direct.agent, &origin.network)?),
             None => Some(Rc::new(origin.take_network()?)),
         };
         let cgroup = Cgroup::make(number, &kind.rings, disk)?;
@@ -194,7 +194,9 @@ impl Cage {
             None if rings.have(Ring::Check) => return Err(CageError::SameNetwork),
             None => netfilter::open()?,
         };
-        let dropped_before = Self::dropped_packets(&packets, &self.kind);
+        // a network of its own is new, and asking its filter would only take its time
+        let shared = self.kind.direct.is_some();
+        let dropped_before = if shared { Self::dropped_packets(&packets, &self.kind) } else { 0 };
         Ok(Equipment { mounts, packets, dropped_before })
     }
 

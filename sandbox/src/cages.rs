@@ -5,7 +5,7 @@
 
 use crate::cage::{Cage, Kind};
 use crate::cgroup;
-use crate::cut::cut;
+use crate::cut;
 use crate::error::CageError;
 use crate::filter::Filters;
 use crate::origin::Origin;
@@ -134,9 +134,9 @@ impl Cages {
         let prepared = || self.pool.prepared();
         let of_agent = prepared().filter(|(_, slot)| slot.spec.agent == spec.agent).count();
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
-        let memory_bytes = memory_of(spec);
-        let fits = self.ceilings.admit(&self.live(), spec.agent.disk_uid, memory_bytes);
-        if self.waiting.is_empty() && !many && !self.is_full() && fits {
+        let agent = spec.agent.disk_uid;
+        let fits = || self.ceilings.admit(&self.live(), agent, memory_of(spec));
+        if self.waiting.is_empty() && !many && !self.is_full() && fits() {
             // one that fails has the ticket's time to be built anew
             if let Some(Err(why)) = self.prepare(&kind, spec) {
                 self.said.push(Said::NoCage(why.to_string()));
@@ -466,7 +466,7 @@ impl Cages {
 
 /// The memory cap that a call is cut to.
 fn memory_of(spec: &Spec) -> u64 {
-    cut(&spec.capability, &spec.effects, &spec.limits).limits.memory_bytes
+    cut::limits(&spec.effects, &spec.limits).0.memory_bytes
 }
 
 fn abandon(ending: Ending<Slots>) -> Dying {

@@ -71,7 +71,7 @@ pub(crate) fn places(effects: &[Effect]) -> Vec<SocketAddr> {
 }
 
 /// Memory, time and the length of an answer, by what a call does at most.
-fn limits(effects: &[Effect], given: &Limits) -> (Limits, u64) {
+pub(crate) fn limits(effects: &[Effect], given: &Limits) -> (Limits, u64) {
     const MIB: u64 = 1 << 20;
     let most = effects.iter().map(|effect| match effect.kind {
         Kind::Observe => (16 * MIB, 10_000, MIB),

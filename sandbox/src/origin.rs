@@ -27,7 +27,7 @@ pub(crate) struct Origin {
     /// capability that somebody in a cage could come by is good for its network.
     networks: Vec<Namespace>,
     /// Those that agents connect from.
-    pub(crate) networks_of: Networks,
+    pub(crate) direct: Networks,
 }
 
 impl Origin {
@@ -38,7 +38,7 @@ impl Origin {
             names: namespace_names("self"),
             maps: BTreeMap::new(),
             networks: Vec::new(),
-            networks_of: Networks::default(),
+            direct: Networks::default(),
         })
     }
 
