@@ -1,6 +1,7 @@
 """The attacks of tests/escape, as one program of a toolbox that is itself malicious: it stands where `wc` does,
-and its last argument says which attack it is. A file more in the folder is an attack more. The neighbours beside
-them are in the same program and in no list: they never end by themselves."""
+and its last argument says which attack it is. A file more in a folder is an attack more: those of `attacks` run as
+closed programs do, those of `connected` as code that was decided to connect. The neighbours beside them are in the same
+program and in no list: they never end by themselves."""
 
 import pathlib
 import re
@@ -34,7 +35,7 @@ int main(int count, char **words) {{
 # compiles and links all of it in one go; symbols of one attack are nobody else's
 SCRIPT = """set -eu
 cd "$1"
-for source in "$2"/attacks/*.c "$2"/neighbours/*.c; do
+for source in "$2"/attacks/*.c "$2"/connected/*.c "$2"/neighbours/*.c; do
     name=$(basename "$source" .c)
     symbol=attack_$(printf %s "$name" | tr - _)
     gcc -std=gnu11 -O1 -Wall -Wextra -Werror -I "$2" -D main="$symbol" -c -o "$name.o" "$source"
@@ -47,11 +48,11 @@ gcc -std=gnu11 -O1 -Wall -Wno-unused-result -Werror -Wl,--dynamic-linker=/usr/li
 
 
 def sources():
-    return sorted([*FOLDER.glob("attacks/*.c"), *FOLDER.glob("attacks/*.rs")])
+    return sorted([*FOLDER.glob("attacks/*.c"), *FOLDER.glob("attacks/*.rs"), *FOLDER.glob("connected/*.c")])
 
 
 def compiled():
-    return sorted(FOLDER.glob("attacks/*.c")) + sorted(FOLDER.glob("neighbours/*.c"))
+    return [source for folder in ("attacks", "connected", "neighbours") for source in sorted(FOLDER.glob(f"{folder}/*.c"))]
 
 
 def rings(source):
@@ -77,7 +78,7 @@ def runs(source):
 def build(toolbox):
     """The folder of the malicious program, and the list of what is tried, from the folder's content."""
     files = sorted({*sources(), *compiled()})
-    recipe = key(toolbox.root, pathlib.Path(__file__), FOLDER / "attack.h", *files, str([file.name for file in files]),
+    recipe = key(toolbox.root, pathlib.Path(__file__), *sorted(FOLDER.glob("*.h")), *files, str([file.name for file in files]),
                  tools.versions("gcc", "libc6-dev", "binutils"))
     folder = cache() / f"attacks-{recipe}"
     with stage("attacks") as outcome:
@@ -92,7 +93,7 @@ def build(toolbox):
             words = [pathlib.Path(programs.cargo()).with_name("rustc"), "--edition", "2024", "-O", "-C", "panic=abort",
                      "--target", "x86_64-unknown-linux-musl", "-o", new / "bin" / source.stem, source]
             run([str(word) for word in words])
-        names = [f"{source.stem} {' '.join(runs(source))}\n" for source in sources()]
+        names = [f"{source.parent.name} {source.stem} {' '.join(runs(source))}\n" for source in sources()]
         (new / "list").write_text("".join(names))
         for object_file in [*new.glob("*.o"), new / "main.c"]:
             object_file.unlink()

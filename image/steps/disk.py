@@ -125,7 +125,9 @@ def add_tests(binaries, tree, test):
 def add_attacks(box, program, target):
     """The malicious program of the escape suite in a true one's place, beside the libraries that that one has."""
     shutil.copytree(attacks.build(box), target, symlinks=True)
-    if program != "wc":
+    if program == "wc":
+        shutil.copy(target / "bin/wc", target / "bin/python3")  # it is also what runs as code
+    else:
         (target / "bin/wc").rename(target / f"bin/{program}")
     for folder in ("lib", "lib64"):
         shutil.copytree(box.tree / program / folder, target / folder)

@@ -3,37 +3,31 @@
 
 use crate::cgroup::Cgroup;
 use crate::cut::places;
-use crate::direct;
 use crate::error::CageError;
 use crate::filter::{self, Filters};
 use crate::inside;
-use crate::origin::Origin;
+use crate::origin::{Equipment, Origin, Place};
 use crate::rings::{Ring, Rings};
 use capabilities::{Class, Performer};
 use channel::Channel;
 use contract::perform::{FromWorker, Spec, VERSION};
 use contract::uids::names_an_admin;
-use linux::KernelError;
-use linux::cage::{self, Child, Namespace};
-use linux::netfilter::{self, Chain, ChainKind, Hook, Rule, Table, Verdict};
+use linux::cage::{self, Child};
 use linux::process::Ended;
 use linux::seccomp::Filter;
 use rustix::net::SocketFlags;
 use rustix::process::{WaitOptions, waitpid};
-use rustix::thread::LinkNameSpaceType;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The user outside is this and the slot's number.
 const OUTSIDE_UID_BASE: u32 = 100_000;
 const WORKER: &str = "/usr/bin/worker";
 /// Longest that a process takes to have ended once it has closed its socket.
 const ENDS_MS_MAX: u64 = 50;
-/// What the kernel calls a network namespace.
-const NETWORK: &str = "net";
-/// The table of ring five.
-const TABLE: &str = "cage";
+/// The namespaces that are there before the child, as the kernel calls them.
+const MADE_BEFORE: [&str; 2] = ["mnt", "net"];
 
 /// What a cage is built for, before it is known for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,16 +92,6 @@ pub(crate) struct Cage {
     pub(crate) kind: Kind,
 }
 
-/// What the forker holds of a cage to work on it from outside.
-#[derive(Debug)]
-pub(crate) struct Equipment {
-    pub(crate) mounts: Namespace,
-    /// Speaks to the packet filter of the cage's network.
-    pub(crate) packets: OwnedFd,
-    /// How many packets that had dropped before this cage was there.
-    pub(crate) dropped_before: u64,
-}
-
 impl Cage {
     /// Begins a cage under this number; it says by itself when the worker is there.
     pub(crate) fn begin(
@@ -118,19 +102,9 @@ impl Cage {
         origin: &mut Origin,
     ) -> Result<(Self, Equipment), CageError> {
         let filter = filters.of(kind)?;
-        let own = kind.rings.have(Ring::Namespace(NETWORK));
-        let network = match &kind.direct {
-            _ if !own => None,
-            Some(direct) => Some(origin.direct.of(direct.agent, &origin.network)?),
-            None => Some(Rc::new(origin.take_network()?)),
-        };
+        let place = origin.place(kind, outside_uid(number))?;
         let cgroup = Cgroup::make(number, &kind.rings, disk)?;
-        let spawn = || spawn(number, &cgroup, kind, &filter);
-        let spawned = match &network {
-            Some(network) => network.inside(&origin.network, spawn),
-            None => spawn(),
-        };
-        let (child, socket) = match spawned {
+        let (child, socket) = match spawn(number, &cgroup, kind, &filter, (&place, origin)) {
             Ok(begun) => begun,
             Err(error) => {
                 cgroup.remove(); // nobody is in it
@@ -138,10 +112,10 @@ impl Cage {
             }
         };
         let mut cage = Self { number, child, socket, cgroup, kind: kind.clone() };
-        match cage.equip(origin, network.as_deref()) {
-            Ok(equipment) => {
+        match cage.admit(origin) {
+            Ok(()) => {
                 cage.cgroup.open();
-                Ok((cage, equipment))
+                Ok((cage, place.into()))
             }
             Err(error) => {
                 cage.cgroup.kill();
@@ -169,54 +143,18 @@ impl Cage {
         !matches!(waitpid(Some(self.child.pid), WaitOptions::NOHANG), Ok(None))
     }
 
-    /// How many packets the filter of its network dropped.
-    pub(crate) fn dropped_packets(packets: &OwnedFd, kind: &Kind) -> u64 {
-        let table = if kind.direct.is_some() { direct::TABLE } else { TABLE };
-        netfilter::packets(packets, table).unwrap_or(0)
-    }
-
-    /// What the parent does for the child: maps, with which it goes on; and meanwhile the filter of its
-    /// network. It is parked only after all of it.
-    fn equip(&self, origin: &Origin, own: Option<&Namespace>) -> Result<Equipment, CageError> {
-        let process = self.child.pid.as_raw_nonzero().to_string();
+    /// What the parent does for the child: maps, with which it goes on. It is parked only after that.
+    fn admit(&self, origin: &Origin) -> Result<(), CageError> {
         let rings = &self.kind.rings;
         if rings.have(Ring::Namespace("user")) {
-            cage::map_ids(self.child.pid, self.kind.user(), outside_uid(self.number))?;
+            cage::map_ids(self.child.pid, self.kind.user(), self.uid())?;
         }
         self.socket.send(&0_u8, &[])?;
         if rings.have(Ring::Check) {
+            let process = self.child.pid.as_raw_nonzero().to_string();
             origin.shares_none(&process).map_err(CageError::SharedNamespace)?;
         }
-        let mounts = Namespace::of(Some(self.child.pid), LinkNameSpaceType::Mount)?;
-        // ring five goes into the cage's own namespace and no other
-        let packets = match own {
-            Some(network) => network.inside(&origin.network, || self.fence())?,
-            None if rings.have(Ring::Check) => return Err(CageError::SameNetwork),
-            None => netfilter::open()?,
-        };
-        // a network of its own is new, and asking its filter would only take its time
-        let shared = self.kind.direct.is_some();
-        let dropped_before = if shared { Self::dropped_packets(&packets, &self.kind) } else { 0 };
-        Ok(Equipment { mounts, packets, dropped_before })
-    }
-
-    /// Ring five, from within the cage's network.
-    fn fence(&self) -> Result<OwnedFd, KernelError> {
-        let rings = &self.kind.rings;
-        let socket = netfilter::open()?;
-        if self.kind.direct.is_some() {
-            // the network has its filter; what an earlier cage of this user was admitted to is not this one's
-            direct::withdraw_all(&socket, self.uid())?;
-            return Ok(socket);
-        }
-        if rings.have(Ring::Nftables) {
-            netfilter::create(&socket, &drop_all())?;
-        }
-        // something to send on, so that it is the filter that stops it
-        if self.kind.class == Class::Network || !rings.have(Ring::LoopbackDown) {
-            linux::netlink::loopback_up()?;
-        }
-        Ok(socket)
+        Ok(())
     }
 
     /// What the worker said.
@@ -248,35 +186,23 @@ fn spawn(
     cgroup: &Cgroup,
     kind: &Kind,
     filter: &Filter,
+    (place, origin): (&Place, &Origin),
 ) -> Result<(Child, Channel), CageError> {
+    // opened here: where the child is born these have no names
     let worker = File::open(WORKER).map_err(|e| CageError::File("open", WORKER.to_owned(), e))?;
     let group = cgroup.directory()?;
+    let log = File::options().write(true).open("/dev/kmsg").ok();
     let (ours, theirs) = Channel::pair(SocketFlags::empty())?;
     let user =
         if kind.rings.have(Ring::Namespace("user")) { kind.user() } else { outside_uid(number) };
     let inside = move || inside::become_worker(theirs, worker.into(), kind, filter, user);
     let report = |error: &CageError| {
-        std::fs::write("/dev/kmsg", format!("<6>kruxos: cage: {error}\n")).ok();
+        log.map(|mut log| log.write_all(format!("<6>kruxos: cage: {error}\n").as_bytes()));
     };
-    let namespaces = cage::NAMESPACES.iter();
-    // the caller is in the cage's network already, if it has one of its own
-    let namespaces =
-        namespaces.filter(|(name, _)| *name != NETWORK && kind.rings.have(Ring::Namespace(name)));
+    let made_now = cage::NAMESPACES.iter().filter(|(name, _)| !MADE_BEFORE.contains(name));
+    let namespaces = made_now.filter(|(name, _)| kind.rings.have(Ring::Namespace(name)));
     let namespaces = namespaces.map(|(_, flag)| flag).sum();
-    let child = cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report)?;
+    let spawn = || cage::spawn_in_namespaces(namespaces, Some(group.as_fd()), inside, report);
+    let child = place.inside(origin, spawn)?;
     Ok((child, Channel::new(ours)))
-}
-
-fn drop_all() -> Table {
-    let dropped = || vec![Rule { when: Vec::new(), then: Verdict::Drop }];
-    let chain = |name, hook| Chain { name, kind: ChainKind::Filter, hook, rules: dropped() };
-    Table {
-        name: TABLE,
-        sets: Vec::new(),
-        chains: vec![
-            chain("input", Hook::Input),
-            chain("forward", Hook::Forward),
-            chain("output", Hook::Output),
-        ],
-    }
 }

@@ -391,7 +391,7 @@ impl Cages {
     /// Whether [`Cages::build`] has something to do, and whether a call waits for it.
     pub(crate) fn wants(&self, now_ms: u64) -> (bool, bool) {
         let calm = now_ms >= self.build_after_ms.max(self.calm_from_ms());
-        let ahead = || self.next_map().is_some() || self.origin.lacks_network();
+        let ahead = || self.next_map().is_some() || self.origin.lacks_place();
         let wanted = self.next_to_build(now_ms).is_some() || calm && ahead();
         (wanted, !self.waiting.is_empty())
     }
@@ -442,8 +442,8 @@ impl Cages {
             if self.origin.map(agent, slot).is_err() {
                 self.agents.clear();
             }
-        } else if self.origin.lacks_network()
-            && let Err(error) = self.origin.make_network()
+        } else if self.origin.lacks_place()
+            && let Err(error) = self.origin.make_place()
         {
             self.said.push(Said::NoCage(error.to_string()));
             self.build_after_ms = now_ms + PAUSE_MS;

@@ -3,6 +3,7 @@
 //! call's user is admitted to; the box's filter passes on what comes out of the cable, keeps it from
 //! itself and from the other agents' cables, and lends it its own address.
 
+use crate::rings::{Ring, Rings};
 use linux::KernelError;
 use linux::cable;
 use linux::cage::Namespace;
@@ -39,9 +40,9 @@ const FORWARDING: [&str; 2] =
 /// A directory for each link, and two for all of them.
 const LINKS: &str = "/proc/sys/net/ipv6/conf";
 
-/// The networks of agents.
+/// The networks of agents, and whether each has its filter: all but a test's.
 #[derive(Debug, Default)]
-pub(crate) struct Networks(BTreeMap<u32, Network>);
+pub(crate) struct Networks(BTreeMap<(u32, bool), Network>);
 
 #[derive(Debug)]
 struct Network {
@@ -55,15 +56,18 @@ impl Networks {
     pub(crate) fn of(
         &mut self,
         agent: u32,
+        rings: &Rings,
         home: &Namespace,
     ) -> Result<Rc<Namespace>, KernelError> {
-        if !self.0.contains_key(&agent) {
+        let fenced = rings.have(Ring::Nftables);
+        let of = (agent, fenced);
+        if !self.0.contains_key(&of) {
             let number = self.free_number()?;
-            let namespace = Rc::new(make(number, home)?);
-            self.0.insert(agent, Network { namespace, number, used_ms: 0 });
+            let namespace = Rc::new(make(number, fenced, home)?);
+            self.0.insert(of, Network { namespace, number, used_ms: 0 });
         }
         let full = || KernelError::new("network", agent, Errno::USERS);
-        let network = self.0.get_mut(&agent).ok_or_else(full)?;
+        let network = self.0.get_mut(&of).ok_or_else(full)?;
         network.used_ms = boot_ms();
         Ok(Rc::clone(&network.namespace))
     }
@@ -76,17 +80,17 @@ impl Networks {
         }
         let oldest = self.0.iter().min_by_key(|(_, network)| network.used_ms);
         let oldest = oldest.filter(|(_, network)| boot_ms() > network.used_ms + KEPT_MS);
-        let agent = oldest.map(|(agent, _)| *agent);
-        let given_up = agent.and_then(|agent| self.0.remove(&agent));
+        let oldest = oldest.map(|(of, _)| *of);
+        let given_up = oldest.and_then(|of| self.0.remove(&of));
         let busy = || KernelError::new("network", "all sixteen are in use", Errno::USERS);
         given_up.map(|network| network.number).ok_or_else(busy)
     }
 }
 
 /// A network and its cable, behind its filter before the cable is up.
-fn make(number: u8, home: &Namespace) -> Result<Namespace, KernelError> {
+fn make(number: u8, fenced: bool, home: &Namespace) -> Result<Namespace, KernelError> {
     let namespace = Namespace::new_network(home)?;
-    namespace.inside(home, || netfilter::create(&netfilter::open()?, &rules()))?;
+    namespace.inside(home, || netfilter::create(&netfilter::open()?, &rules(fenced)))?;
     let outside = format!("direct{number}");
     // of a network that was given up, or of the forker before this one
     match cable::remove(&outside) {
@@ -139,8 +143,8 @@ fn forward() -> Result<(), KernelError> {
 }
 
 /// Everything is dropped but what a call's user is admitted to, its answers, and how IPv6 finds its
-/// neighbours.
-fn rules() -> Table {
+/// neighbours; without the fence nothing is.
+fn rules(fenced: bool) -> Table {
     let accept = |when: Vec<Condition>| Rule { when, then: Verdict::Accept };
     let found = || NEIGHBOUR_DISCOVERY.map(|kind| accept(vec![Condition::IcmpV6(kind)]));
     let dropped = || Rule { when: Vec::new(), then: Verdict::Drop };
@@ -153,7 +157,10 @@ fn rules() -> Table {
         ADMITTED.map(|Set { name, family }| accept(vec![Condition::Admitted(name, family)])),
     );
     output.push(dropped());
-    let chain = |name, hook, rules| Chain { name, kind: ChainKind::Filter, hook, rules };
+    let chain = |name, hook, rules: Vec<Rule>| {
+        let rules = if fenced { rules } else { vec![accept(Vec::new())] };
+        Chain { name, kind: ChainKind::Filter, hook, rules }
+    };
     Table {
         name: TABLE,
         sets: ADMITTED.to_vec(),

@@ -34,9 +34,14 @@ const WRITE_OR_EXECUTE: Admits = Admits::When(&[&[is(2, PROT_EXEC, 0)], &[is(2, 
 const NO_NAMESPACE: Admits = Admits::When(&[&[is(0, CLONE_NEW, 0)]]);
 /// A socket of IPv4 for datagrams, whatever its flags.
 const INET_DATAGRAM: Admits = Admits::When(&[&[is(0, u64::MAX, 2), is(1, 0xf, 2)]]);
-/// A socket of TCP over IPv4 or IPv6, whatever its flags.
-const INET_STREAM: Admits =
-    Admits::When(&[&[is(0, u64::MAX, 2), is(1, 0xf, 1)], &[is(0, u64::MAX, 10), is(1, 0xf, 1)]]);
+/// A socket of TCP over IPv4 or IPv6, whatever its flags; by its number too, since other protocols have
+/// streams and Landlock knows none of them.
+const INET_STREAM: Admits = Admits::When(&[
+    &[is(0, u64::MAX, 2), is(1, 0xf, 1), is(2, u64::MAX, 0)],
+    &[is(0, u64::MAX, 2), is(1, 0xf, 1), is(2, u64::MAX, 6)],
+    &[is(0, u64::MAX, 10), is(1, 0xf, 1), is(2, u64::MAX, 0)],
+    &[is(0, u64::MAX, 10), is(1, 0xf, 1), is(2, u64::MAX, 6)],
+]);
 /// Whether a descriptor waits (FIONBIO), and nothing else that ioctl(2) does.
 const NON_BLOCKING: Admits = Admits::WhenElse(&[&[is(1, 0xffff_ffff, 0x5421)]], ENOTTY);
 /// Asking for limits of one's own, not setting them.

@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod home;
 mod inside;
+mod network;
 mod origin;
 mod pool;
 mod reserve;

@@ -1,5 +1,6 @@
-//! The child's side of a cage that is being built: a root of its own, then every right given up, then
-//! the worker. It runs as a copy of the forker until execve(2), and is cold of any agent throughout.
+//! The child's side of a cage that is being built: every right given up, then the worker. It runs as a
+//! copy of the forker until execve(2), and is cold of any agent throughout. And the root that it is born
+//! under, which is made before it.
 
 use crate::cage::Kind;
 use crate::cut::PROGRAM;
@@ -11,7 +12,7 @@ use contract::perform::FILE_BYTES_MAX;
 use linux::confine::{self, Reach, Rights};
 use linux::seccomp::Filter;
 use linux::{KernelError, process};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Resource;
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
@@ -35,9 +36,6 @@ pub(crate) fn become_worker(
     let channel = Channel::new(socket);
     channel.receive()?.open(|_: &u8| 0)?; // maps are there
     confine::enter_user(user)?;
-    if kind.rings.have(Ring::Root) {
-        own_root(kind.class)?;
-    }
     if kind.rings.have(Ring::Namespace("uts")) {
         let failed = |errno| KernelError::new("sethostname", "cage", errno);
         rustix::system::sethostname(b"cage").map_err(failed)?;
@@ -90,27 +88,19 @@ fn base(worker: OwnedFd, kind: &Kind) -> Reach {
     Reach { files, programs: vec![worker], connect_tcp, ..Reach::default() }
 }
 
-/// Ring one's files: an empty, read-only tmpfs as root, with mount points and nothing else; where a
-/// program will be, also the links by which it finds its libraries.
-fn own_root(class: Class) -> Result<(), KernelError> {
-    use rustix::mount::{mount, mount_change, mount_remount, unmount};
+/// Ring one's files: an empty, read-only tmpfs as root, with mount points, the links by which a program
+/// finds its libraries once it is mounted, and nothing else. For a mount namespace that is new.
+pub(crate) fn make_root() -> Result<(), KernelError> {
+    use rustix::mount::{mount, mount_remount, unmount};
     let failed = |what: &'static str| move |errno| KernelError::new(what, "cage root", errno);
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(failed("mount"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", "/run", "tmpfs", flags, Some(c"size=64k,nr_inodes=16,mode=0755"))
         .map_err(failed("mount"))?;
-    let (program, links) = match class {
-        Class::Program | Class::Code | Class::Direct => {
-            (Some(PROGRAM), ["lib", "lib64"].as_slice())
-        }
-        Class::Pure | Class::Files | Class::Network => (None, [].as_slice()),
-    };
-    for place in [WORKSPACE, WITH_TRASH].into_iter().chain(program) {
+    for place in [WORKSPACE, WITH_TRASH, PROGRAM] {
         rustix::fs::mkdir(format!("/run{place}"), rustix::fs::Mode::from_raw_mode(0o755))
             .map_err(failed("mkdir"))?;
     }
-    for link in links {
+    for link in ["lib", "lib64"] {
         rustix::fs::symlink(format!("usr/{link}"), format!("/run/{link}"))
             .map_err(failed("symlink"))?;
     }

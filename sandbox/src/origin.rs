@@ -1,7 +1,13 @@
 //! Where the forker stands: its own namespaces, which no cage may share and to which it comes back
-//! from one, and the id maps that it keeps.
+//! from one; the places for cages that it makes ahead, and the id maps that it keeps.
 
+use crate::cage::Kind;
 use crate::direct::Networks;
+use crate::error::CageError;
+use crate::inside;
+use crate::network::{Network, Packets};
+use crate::rings::{Ring, Rings};
+use capabilities::Class;
 use linux::KernelError;
 use linux::cage::{self, Namespace};
 use rustix::thread::LinkNameSpaceType;
@@ -11,8 +17,65 @@ use std::os::fd::OwnedFd;
 
 /// Most id maps that are kept.
 const MAPS_MAX: usize = 256;
-/// Network namespaces that are made ahead: making one takes as long as the rest of a cage's birth.
-const NETWORKS: usize = 8;
+/// Places that are made ahead: making one takes as long as the rest of a cage's birth.
+const PLACES: usize = 8;
+
+/// What a cage is born into: a network, and mounts with a root of their own. Nobody has been in it, and
+/// it belongs to the box's user namespace: no capability that somebody in a cage could come by is good
+/// for either.
+#[derive(Debug)]
+pub(crate) struct Place {
+    network: Network,
+    /// Nothing for a cage without the ring, which only a test's build has.
+    mounts: Option<Namespace>,
+}
+
+/// What the forker holds of a cage to work on it from outside.
+#[derive(Debug)]
+pub(crate) struct Equipment {
+    /// Nothing where they are the forker's own.
+    mounts: Option<Namespace>,
+    pub(crate) packets: Packets,
+}
+
+impl Place {
+    /// Runs `work` there, and comes back.
+    pub(crate) fn inside<T, E: From<KernelError>>(
+        &self,
+        origin: &Origin,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.network.inside(&origin.network, || within(self.mounts.as_ref(), &origin.mount, work))
+    }
+}
+
+impl From<Place> for Equipment {
+    fn from(Place { network, mounts }: Place) -> Self {
+        Self { mounts, packets: network.into_packets() }
+    }
+}
+
+impl Equipment {
+    /// Runs `work` among the cage's mounts, and comes back.
+    pub(crate) fn among_mounts<T, E: From<KernelError>>(
+        &self,
+        origin: &Origin,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        within(self.mounts.as_ref(), &origin.mount, work)
+    }
+}
+
+fn within<T, E: From<KernelError>>(
+    namespace: Option<&Namespace>,
+    home: &Namespace,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    match namespace {
+        Some(namespace) => namespace.inside(home, work),
+        None => work(),
+    }
+}
 
 /// The forker's own namespaces, and the maps.
 #[derive(Debug)]
@@ -23,10 +86,9 @@ pub(crate) struct Origin {
     names: Vec<String>,
     /// User namespaces that only map: an agent's disk user to a slot's.
     maps: BTreeMap<(u32, u32), OwnedFd>,
-    /// Network namespaces that nobody has been in. They belong to the box's user namespace: no
-    /// capability that somebody in a cage could come by is good for its network.
-    networks: Vec<Namespace>,
-    /// Those that agents connect from.
+    /// Made ahead.
+    places: Vec<Place>,
+    /// The networks that agents connect from.
     pub(crate) direct: Networks,
 }
 
@@ -37,7 +99,7 @@ impl Origin {
             network: Namespace::of(None, LinkNameSpaceType::Network)?,
             names: namespace_names("self"),
             maps: BTreeMap::new(),
-            networks: Vec::new(),
+            places: Vec::new(),
             direct: Networks::default(),
         })
     }
@@ -53,19 +115,45 @@ impl Origin {
         }
     }
 
-    /// A network namespace for one cage.
-    pub(crate) fn take_network(&mut self) -> Result<Namespace, KernelError> {
-        self.networks.pop().map_or_else(|| Namespace::new_network(&self.network), Ok)
+    /// A place for one cage of this kind, whose user is `user` outside.
+    pub(crate) fn place(&mut self, kind: &Kind, user: u32) -> Result<Place, CageError> {
+        let (rings, up) = (&kind.rings, kind.class == Class::Network);
+        let plain = kind.direct.is_none() && !up && *rings == Rings::ALL;
+        if let Some(ahead) = plain.then(|| self.places.pop()).flatten() {
+            return Ok(ahead);
+        }
+        let network = match &kind.direct {
+            _ if !rings.have(Ring::Namespace("net")) => {
+                if rings.have(Ring::Check) {
+                    return Err(CageError::SameNetwork);
+                }
+                Network::of_the_box()?
+            }
+            Some(direct) => {
+                let namespace = self.direct.of(direct.agent, rings, &self.network)?;
+                Network::of_agent(namespace, &self.network, user)?
+            }
+            None => Network::new(&self.network, rings, up)?,
+        };
+        Ok(Place { network, mounts: self.mounts(rings)? })
     }
 
-    /// Whether another network namespace should be made ahead.
-    pub(crate) fn lacks_network(&self) -> bool {
-        self.networks.len() < NETWORKS
+    /// Mounts of their own, which are an empty root unless that ring is missing.
+    fn mounts(&self, rings: &Rings) -> Result<Option<Namespace>, KernelError> {
+        let make = || if rings.have(Ring::Root) { inside::make_root() } else { Ok(()) };
+        let own = rings.have(Ring::Namespace("mnt"));
+        own.then(|| Namespace::new_mounts(&self.mount, make)).transpose()
     }
 
-    /// Makes a network namespace ahead.
-    pub(crate) fn make_network(&mut self) -> Result<(), KernelError> {
-        self.networks.push(Namespace::new_network(&self.network)?);
+    /// Whether another place should be made ahead.
+    pub(crate) fn lacks_place(&self) -> bool {
+        self.places.len() < PLACES
+    }
+
+    /// Makes a place ahead.
+    pub(crate) fn make_place(&mut self) -> Result<(), KernelError> {
+        let network = Network::new(&self.network, &Rings::ALL, false)?;
+        self.places.push(Place { network, mounts: self.mounts(&Rings::ALL)? });
         Ok(())
     }
 

@@ -2,12 +2,13 @@
 //! is a type, and each step consumes the stage before, so that nothing can be done twice or out of
 //! order: [`Building`], [`Parked`], [`Prepared`], [`Bound`], [`Dying`].
 
-use crate::cage::{Cage, Equipment, Kind};
+use crate::cage::{Cage, Kind};
 use crate::cut::{self, Cut, View, cut};
 use crate::direct;
 use crate::error::CageError;
 use crate::inside;
-use crate::origin::Origin;
+use crate::network::Packets;
+use crate::origin::{Equipment, Origin};
 use crate::rings::Ring;
 use capabilities::Class;
 use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, VERSION, Work};
@@ -50,8 +51,7 @@ pub(crate) struct Parked {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     cage: Cage,
-    packets: OwnedFd,
-    dropped_before: u64,
+    packets: Packets,
     /// What it was prepared for, and for nothing else.
     pub(crate) spec: Spec,
     pub(crate) limits: Limits,
@@ -65,8 +65,7 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 pub(crate) struct Bound {
     cage: Cage,
-    packets: OwnedFd,
-    dropped_before: u64,
+    packets: Packets,
     pub(crate) call: CallId,
     pub(crate) agent: u32,
     /// Its memory cap.
@@ -158,7 +157,6 @@ impl Parked {
                 limits,
                 cage: self.cage,
                 packets: self.equipment.packets,
-                dropped_before: self.equipment.dropped_before,
                 spec: spec.clone(),
                 tries,
                 begun_ms: boot_us() / 1_000,
@@ -183,21 +181,21 @@ impl Parked {
             View::WithTrash => Some((files, inside::WITH_TRASH)),
         };
         let rings = &self.cage.kind.rings;
-        let mounts = &self.equipment.mounts;
+        let equipment = &self.equipment;
         if let Some((files, at)) = place {
             let users = origin.map(spec.agent.disk_uid, self.uid())?;
             let tree =
                 cage::idmapped(&files, users.as_fd(), cut.writable, !rings.have(Ring::NoExec))?;
-            mounts.inside(&origin.mount, || attach(tree.as_fd(), at))?;
+            equipment.among_mounts(origin, || attach(tree.as_fd(), at))?;
         }
         if let Some(program) = cut.program {
             // where the toolbox lacks it there is nothing to execute, which the worker says
             if let Some(tree) = cage::programs(&format!("{TOOLBOX}/{program}"))? {
-                mounts.inside(&origin.mount, || attach(tree.as_fd(), cut::PROGRAM))?;
+                equipment.among_mounts(origin, || attach(tree.as_fd(), cut::PROGRAM))?;
             }
         }
         for place in &cut.places {
-            direct::admit(&self.equipment.packets, self.uid(), *place)?;
+            direct::admit(equipment.packets.socket(), self.uid(), *place)?;
         }
         let ports = cut.places.iter().map(|place| place.port()).collect();
         let grants = rings.keep(cut.grants);
@@ -237,7 +235,7 @@ impl Prepared {
     /// Lets it begin: its ticket was heard at `begun_us` of boot time.
     pub(crate) fn bind(self, fds: &[OwnedFd; 2], begun_us: u64) -> Result<Bound, Failed> {
         let [input, answer] = fds;
-        let Self { cage, packets, dropped_before, spec, limits, tries, built_us, .. } = self;
+        let Self { cage, packets, spec, limits, tries, built_us, .. } = self;
         let call = spec.call;
         let copy = || answer.try_clone().ok().map(File::from);
         let tries = tries.and_then(|ends| Some((ends, copy()?)));
@@ -248,7 +246,6 @@ impl Prepared {
                 gives_way: Cell::new(false),
                 cage,
                 packets,
-                dropped_before,
                 call,
                 agent: spec.agent.disk_uid,
                 memory_bytes: limits.memory_bytes,
@@ -312,11 +309,10 @@ impl Bound {
     pub(crate) fn end(self, code: &str) -> (Outcome, Dying) {
         let built_us = self.built_us;
         let wall_us = boot_us().saturating_sub(self.begun_us);
-        let dropped_packets = Cage::dropped_packets(&self.packets, &self.cage.kind);
-        let dropped_packets = dropped_packets.saturating_sub(self.dropped_before);
+        let dropped_packets = self.packets.dropped();
         if self.cage.kind.direct.is_some() {
             // what stays, of one that could not be withdrawn, the next cage of this user withdraws
-            direct::withdraw_all(&self.packets, self.cage.uid()).ok();
+            direct::withdraw_all(self.packets.socket(), self.cage.uid()).ok();
         }
         let dying = kill(self.cage);
         let used = dying.cage.cgroup.usage();

@@ -89,23 +89,20 @@ impl Attack {
         (!others.is_empty()).then(|| others.join("-"))
     }
 
-    /// Whether a part of this ring stops it with nothing else in its way: because nothing else would, or in
-    /// the cage that lacks what else would.
+    /// Whether a part of this ring stops it, and nothing else would.
     fn is_stopped_alone_by(&self, ring: &str) -> bool {
-        match self.rings.as_slice() {
-            [only] => only != "nothing" && ring_of(only) == ring,
-            // a cage of a program has no sockets: what nftables stops is tried where the filter is away
-            parts => ring == "nftables" && parts.iter().any(|part| part == ring),
-        }
+        matches!(self.rings.as_slice(), [only] if only != "nothing" && ring_of(only) == ring)
     }
 }
 
-/// Every file of tests/escape/attacks, in the order of their names.
+/// Every file of the folders of tests/escape, in the order of their names.
 fn attacks() -> Result<Vec<Attack>> {
-    let folder = tests::root().join("tests/escape/attacks");
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    files.sort();
+    let mut files: Vec<PathBuf> = Vec::new();
+    for folder in ["attacks", "connected"] {
+        let folder = std::fs::read_dir(tests::root().join("tests/escape").join(folder))?;
+        files.extend(folder.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?);
+    }
+    files.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
     files.iter().map(|path| Attack::read(path)).collect()
 }
 

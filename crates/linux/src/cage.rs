@@ -290,11 +290,38 @@ impl Namespace {
     /// The kernel's refusal.
     pub fn new_network(home: &Self) -> Result<Self, KernelError> {
         unshare(libc::CLONE_NEWNET, "network")?;
-        let made = Self::of(None, LinkNameSpaceType::Network);
-        if home.enter().is_err() {
+        home.left_for(|| Self::of(None, LinkNameSpaceType::Network))
+    }
+
+    /// Makes a new mount namespace with nobody in it, a private copy of the caller's mounts of which
+    /// `make` makes what they are to be; it lasts while its file is open. The caller stays in `home`, its
+    /// own. When coming back fails the process ends at once.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what `make` returned.
+    pub fn new_mounts(
+        home: &Self,
+        make: impl FnOnce() -> Result<(), KernelError>,
+    ) -> Result<Self, KernelError> {
+        use rustix::mount::{MountPropagationFlags, mount_change};
+        unshare(libc::CLONE_NEWNS, "mounts")?;
+        home.left_for(|| {
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            mount_change("/", private).map_err(|errno| KernelError::new("mount", "/", errno))?;
+            // while /proc is there
+            let made = Self::of(None, LinkNameSpaceType::Mount)?;
+            make()?;
+            Ok(made)
+        })
+    }
+
+    /// Runs `work` in a namespace that was entered, then comes back to this one, the caller's own.
+    fn left_for<T>(&self, work: impl FnOnce() -> T) -> T {
+        let outcome = work();
+        if self.enter().is_err() {
             crate::process::leave(70);
         }
-        made
+        outcome
     }
 
     /// Moves this process into a mount namespace of its own.
@@ -326,10 +353,6 @@ impl Namespace {
     ) -> Result<T, E> {
         move_into_link_name_space(self.file.as_fd(), Some(self.kind))
             .map_err(|errno| KernelError::new("setns", "into the cage", errno))?;
-        let outcome = work();
-        if move_into_link_name_space(home.file.as_fd(), Some(home.kind)).is_err() {
-            crate::process::leave(70);
-        }
-        outcome
+        home.left_for(work)
     }
 }

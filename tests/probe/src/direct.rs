@@ -18,6 +18,8 @@ const WORKSPACE: &str = "/data/agents/alice/workspace";
 /// What the machine outside listens on, of both families, and a second port.
 pub(crate) const PLACES: [&str; 3] =
     ["203.0.113.2:2007", "[2001:db8:7::2]:2007", "203.0.113.2:2009"];
+/// What it listens on by its second address, of which no call is decided.
+const BESIDE: [&str; 2] = ["203.0.113.3:2007", "203.0.113.3:2009"];
 /// Tries each place of its arguments: what it answers, or why it cannot be reached.
 const TRY: &str = r#"
 import socket, sys, time
@@ -63,7 +65,7 @@ pub(crate) fn machine() -> Result<(), KernelError> {
             };
             TcpListener::bind(*place).map_err(failed)
         };
-        PLACES.iter().map(listen).collect::<Result<Vec<TcpListener>, KernelError>>()
+        PLACES.iter().chain(&BESIDE).map(listen).collect::<Result<Vec<TcpListener>, KernelError>>()
     })?;
     for listener in listeners {
         std::thread::spawn(move || {
@@ -85,7 +87,7 @@ impl Stand<'_> {
         self.say("a machine outside", made.is_ok(), &format!("{made:?}"))?;
         std::fs::write(format!("{WORKSPACE}/try.py"), TRY).ok();
         let [v4, v6, other] = PLACES;
-        let (beside, at_box) = ("203.0.113.3:2007", "198.18.0.1:7700");
+        let (beside, at_box) = (BESIDE[0], "198.18.0.1:7700");
         for (name, connect, tries, wanted) in [
             ("code connects to what was decided", vec![v4, v6], vec![v4, v6], "x x "),
             // ring four knows ports, ring five machines
@@ -119,8 +121,7 @@ impl Stand<'_> {
         let begun = matches!(started, ToAudit::Started { call } if call == first);
         self.say("a call that may, and waits", begun, &format!("{started:?}"))?;
         // its ports are the other's as well: what is between them is the filter of their network
-        let beside = ["203.0.113.3:2007", "203.0.113.3:2009"];
-        let (stdout, _) = self.tries(&beside, &[v4, other])?;
+        let (stdout, _) = self.tries(&BESIDE, &[v4, other])?;
         self.say("another call beside it may not", stdout == "timeout timeout ", &stdout)?;
         drop(answer);
         // ends the first

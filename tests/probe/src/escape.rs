@@ -2,19 +2,21 @@
 //! that lack the rings which are said to stop it. What came of each is a line on the console; the test
 //! on the host judges it.
 
-use crate::cage::{ALICE, Stand};
+use crate::cage::{ALICE, Came, Stand};
+use crate::direct::PLACES;
 use capabilities::find;
 use channel::ChannelError;
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::CanonicalPath;
-use contract::perform::{Limits, Outcome, Refusal};
+use contract::perform::{Limits, Outcome};
 use serde_json::{Value as Json, json};
 use std::os::unix::fs::{chown, symlink};
 
 const ATTACKS: &str = "/usr/lib/kruxos-test/attacks";
 /// The worker that can leave out a ring, where it lies and where it belongs.
 const WORKER: [&str; 2] = ["/usr/lib/kruxos-test/worker", "/usr/bin/worker"];
-const VICTIM: &str = "/toolbox/wc";
+/// Whose places it takes: a closed program's, and an open one's.
+const VICTIMS: [&str; 2] = ["/toolbox/wc", "/toolbox/python3"];
 const WORKSPACE: &str = "/data/agents/alice/workspace";
 const LIMITS: Limits =
     Limits { memory_bytes: 64 << 20, tasks: 16, cpu_us: 100_000, wall_ms: 20_000 };
@@ -22,7 +24,8 @@ const LIMITS: Limits =
 impl Stand<'_> {
     /// Every attack of the list, in every cage that the list names for it.
     pub(crate) fn escapes(&mut self) -> Result<(), ChannelError> {
-        let bound = rustix::mount::mount_bind(ATTACKS, VICTIM);
+        let bound =
+            VICTIMS.iter().try_for_each(|victim| rustix::mount::mount_bind(ATTACKS, *victim));
         self.say("a malicious toolbox", bound.is_ok(), &format!("{bound:?}"))?;
         let bound = rustix::mount::mount_bind(WORKER[0], WORKER[1]);
         self.say("a worker that can leave out a ring", bound.is_ok(), &format!("{bound:?}"))?;
@@ -31,14 +34,18 @@ impl Stand<'_> {
         self.say("a list of attacks", !list.is_empty(), &list.len())?;
         for line in list.lines() {
             let mut words = line.split_whitespace();
+            let connected = words.next() == Some("connected");
             let name = words.next().unwrap_or_default();
             let mut ends = Vec::new();
             for missing in words {
                 plant();
                 let agent = format!("off-{missing}");
                 symlink("/data/agents/alice", format!("/data/agents/{agent}")).ok();
-                let end =
-                    self.escape(&agent, name, missing.split('-').any(|ring| ring == "root"))?;
+                let end = if connected {
+                    self.escape_connected(&agent, name)?
+                } else {
+                    self.escape(&agent, name, missing.split('-').any(|ring| ring == "root"))?
+                };
                 ends.push(format!("{missing}={end}"));
             }
             self.service.log(&format!("escape {name}: {}", ends.join(" ")))?;
@@ -52,17 +59,27 @@ impl Stand<'_> {
         let input = json!({ "command": ["wc", format!("/workspace/{attack}")] });
         // without a root of its own a cage has the box's, in which there is no workspace
         let effects = if root { run(&input) } else { [run(&input), decided()].concat() };
-        let came = self.perform((agent, ALICE.1), "process.run", &input, effects, LIMITS)?;
-        Ok(match &came {
-            Ok((Outcome { code, .. }, answer)) if code == "ok" => ended(answer),
-            Ok((Outcome { code, .. }, _)) => code.clone(),
-            Err(refusal) => refused(*refusal),
-        })
+        Ok(said(&self.perform((agent, ALICE.1), "process.run", &input, effects, LIMITS)?))
+    }
+
+    /// The same of code that was decided to connect to one place.
+    fn escape_connected(&mut self, agent: &str, attack: &str) -> Result<String, ChannelError> {
+        let [decided, ..] = PLACES;
+        let command = ["python3".to_owned(), format!("/workspace/{attack}")];
+        let input = json!({ "command": command, "expect": "", "connect": [decided] });
+        let input = self.expecting(&input)?;
+        let effects = self.effects("process.run_code", &input);
+        Ok(said(&self.perform((agent, ALICE.1), "process.run_code", &input, effects, LIMITS)?))
     }
 }
 
-fn refused(refusal: Refusal) -> String {
-    format!("refused:{refusal:?}")
+/// How an attack's call ended, in a word.
+fn said(came: &Came) -> String {
+    match came {
+        Ok((Outcome { code, .. }, answer)) if code == "ok" => ended(answer),
+        Ok((Outcome { code, .. }, _)) => code.clone(),
+        Err(refusal) => format!("refused:{refusal:?}"),
+    }
 }
 
 fn ended(answer: &Json) -> String {
