@@ -175,16 +175,7 @@ impl Writer {
         outcome: &Outcome,
     ) -> Result<Option<(Vec<u8>, bool)>, WriterError> {
         let Some(open) = self.open.remove(&call) else { return Ok(None) };
-        let numbers = [
-            ("memory_peak_bytes", outcome.memory_peak_bytes),
-            ("memory_max_bytes", outcome.memory_max_bytes),
-            ("cpu_us", outcome.cpu_us),
-            ("throttled_us", outcome.throttled_us),
-            ("memory_stall_us", outcome.memory_stall_us),
-            ("dropped_packets", outcome.dropped_packets),
-            ("wall_us", outcome.wall_us),
-            ("built_us", outcome.built_us),
-        ];
+        let numbers = outcome.used.facts().into_iter().chain([("built_us", outcome.built_us)]);
         let mut draft = Draft::new(Kind::Outcome, &[("code", &outcome.code)]);
         draft.call = Some(call);
         draft.facts.extend(numbers.map(|(name, number)| (name.to_owned(), number.to_string())));

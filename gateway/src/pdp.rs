@@ -3,8 +3,8 @@
 
 use crate::watched::watch;
 use channel::{Channel, ChannelError, Mailbox};
-use contract::door::{FromDoor, Status, ToDoor, Used, VERSION};
-use contract::perform::CallId;
+use contract::door::{FromDoor, Status, ToDoor, VERSION};
+use contract::perform::{CallId, Used};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -25,7 +25,7 @@ const EARLY: &[Mount] = &[
 const RUNNING: &[Mount] = &[
     Mount { what: "proc", at: "/proc", flags: NODEV, data: "hidepid=invisible" },
     Mount { what: "tmpfs", at: "/run", flags: NODEV, data: "mode=0755,size=16m" },
-    Mount { what: "cgroup2", at: "/sys/fs/cgroup", flags: NODEV, data: "" },
+    Mount { what: "cgroup2", at: "/sys/fs/cgroup", flags: NODEV, data: "nsdelegate" },
     Mount { what: "securityfs", at: "/sys/kernel/security", flags: NODEV, data: "" },
 ];
 

@@ -319,7 +319,7 @@ impl Cages {
             Ending::Bound(bound) => {
                 let call = bound.call;
                 let (outcome, dying) = bound.end(code);
-                *lately_us = (*lately_us * 7 + outcome.wall_us.min(CALM_US.end)) / 8;
+                *lately_us = (*lately_us * 7 + outcome.used.wall_us.min(CALM_US.end)) / 8;
                 said.push(Said::Ended(call, outcome));
                 dying
             }

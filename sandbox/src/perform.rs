@@ -83,3 +83,29 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
         _ => Err("unknown_capability"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::perform::Work;
+
+    #[test]
+    fn an_answer_longer_than_its_call_may_give_is_not_given() {
+        for (answer_bytes_max, code) in [(1, "answer_too_long"), (1 << 10, "ok")] {
+            let input = channel::sealed::holding(b"{}").unwrap();
+            let (answer, pipe) = rustix::pipe::pipe().unwrap();
+            let work = Work {
+                call: [1; 16],
+                capability: "system.time@1".to_owned(),
+                grants: Vec::new(),
+                ports: Vec::new(),
+                answer_bytes_max,
+                polls: 0,
+            };
+            assert_eq!(perform(&work, &File::from(input), pipe.into(), &mut Vec::new()), code);
+            let mut given = String::new();
+            File::from(answer).read_to_string(&mut given).unwrap();
+            assert_eq!(given.is_empty(), code != "ok", "{given}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::network::Packets;
 use crate::origin::{Equipment, Origin};
 use crate::rings::Ring;
 use capabilities::Class;
-use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, VERSION, Work};
+use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, Used, VERSION, Work};
 use contract::rings::{FORBIDDEN_CALL, OUT_OF_MEMORY};
 use linux::KernelError;
 use linux::cage;
@@ -320,8 +320,7 @@ impl Bound {
         let tries = self.tries.as_ref().filter(|_| self.trying.get());
         let code = tries.map_or(code, |(held, answer)| came_of(held, code, answer));
         let code = code.to_owned();
-        let outcome = Outcome {
-            code,
+        let used = Used {
             memory_peak_bytes: used.memory_peak_bytes,
             memory_max_bytes: self.memory_bytes,
             cpu_us: used.cpu_us,
@@ -329,8 +328,8 @@ impl Bound {
             memory_stall_us: used.memory_stall_us,
             dropped_packets,
             wall_us,
-            built_us,
         };
+        let outcome = Outcome { code, used, built_us };
         (outcome, dying)
     }
 }

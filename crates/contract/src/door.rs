@@ -2,7 +2,7 @@
 //! passes credentials on, and carries answers back.
 
 use crate::bytes::Bytes;
-use crate::perform::CallId;
+use crate::perform::{CallId, Used};
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
@@ -118,26 +118,6 @@ pub enum ToDoor {
         /// What it used.
         used: Used,
     },
-}
-
-/// What a call used, as its outcome is recorded; 0 throughout for one that had no cage.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Used {
-    /// Highest memory use, in bytes.
-    pub memory_peak_bytes: u64,
-    /// What it might have used.
-    pub memory_max_bytes: u64,
-    /// Processor time in microseconds.
-    pub cpu_us: u64,
-    /// Time that it was held back by its processor cap.
-    pub throttled_us: u64,
-    /// Time in which something of it waited for memory.
-    pub memory_stall_us: u64,
-    /// Packets that it tried to send or receive and that were dropped.
-    pub dropped_packets: u64,
-    /// From its ticket to its end.
-    pub wall_us: u64,
 }
 
 /// The kinds of answer; a door turns each into a status of its protocol.

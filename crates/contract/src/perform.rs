@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -152,20 +152,8 @@ pub struct Outcome {
     /// `ok`, a failure that the capability declares, or one of every call: `killed`,
     /// `out_of_memory`, `late`, `crashed`, `forbidden_call`.
     pub code: String,
-    /// Highest memory use of the cage, and its cap.
-    pub memory_peak_bytes: u64,
-    /// memory.max of the cage; 0 of a performer that has none.
-    pub memory_max_bytes: u64,
-    /// Processor time of the cage.
-    pub cpu_us: u64,
-    /// Time that the cage was held back by its processor cap (cpu.stat, `throttled_usec`).
-    pub throttled_us: u64,
-    /// Time in which something in the cage waited for memory (memory.pressure, `some`, `total`).
-    pub memory_stall_us: u64,
-    /// Packets that the cage tried to send or receive, all of them dropped.
-    pub dropped_packets: u64,
-    /// Microseconds from its ticket to the worker's word.
-    pub wall_us: u64,
+    /// What it used.
+    pub used: Used,
     /// Microseconds that its cage took to be built, before or after the ticket.
     pub built_us: u64,
 }
@@ -174,17 +162,56 @@ impl Outcome {
     /// An outcome of a performer that has no cage.
     #[must_use]
     pub fn of(code: &str) -> Self {
-        let code = code.to_owned();
+        Self { code: code.to_owned(), used: Used::default(), built_us: 0 }
+    }
+}
+
+/// What a call used; 0 throughout for one that had no cage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Used {
+    /// Highest memory use of the cage, in bytes.
+    pub memory_peak_bytes: u64,
+    /// What it might have used: memory.max of the cage.
+    pub memory_max_bytes: u64,
+    /// Processor time of the cage in microseconds.
+    pub cpu_us: u64,
+    /// Time that the cage was held back by its processor cap (cpu.stat, `throttled_usec`).
+    pub throttled_us: u64,
+    /// Time in which something in the cage waited for memory (memory.pressure, `some`, `total`).
+    pub memory_stall_us: u64,
+    /// Packets that the cage tried to send or receive and that were dropped.
+    pub dropped_packets: u64,
+    /// Microseconds from its ticket to the worker's word.
+    pub wall_us: u64,
+}
+
+impl Used {
+    /// Each number by the name of the fact that it is in the ledger.
+    #[must_use]
+    pub const fn facts(&self) -> [(&'static str, u64); 7] {
+        [
+            ("memory_peak_bytes", self.memory_peak_bytes),
+            ("memory_max_bytes", self.memory_max_bytes),
+            ("cpu_us", self.cpu_us),
+            ("throttled_us", self.throttled_us),
+            ("memory_stall_us", self.memory_stall_us),
+            ("dropped_packets", self.dropped_packets),
+            ("wall_us", self.wall_us),
+        ]
+    }
+
+    /// What the facts of a recorded outcome say; 0 where there is none.
+    pub fn of_facts(fact: impl Fn(&str) -> Option<u64>) -> Self {
+        let of = |name| fact(name).unwrap_or(0);
         Self {
-            code,
-            memory_peak_bytes: 0,
-            memory_max_bytes: 0,
-            cpu_us: 0,
-            throttled_us: 0,
-            memory_stall_us: 0,
-            dropped_packets: 0,
-            wall_us: 0,
-            built_us: 0,
+            memory_peak_bytes: of("memory_peak_bytes"),
+            memory_max_bytes: of("memory_max_bytes"),
+            cpu_us: of("cpu_us"),
+            throttled_us: of("throttled_us"),
+            memory_stall_us: of("memory_stall_us"),
+            dropped_packets: of("dropped_packets"),
+            wall_us: of("wall_us"),
         }
     }
 }

@@ -27,7 +27,7 @@ impl std::fmt::Display for Ended {
 /// Forks; the child runs `become_other`, which only ever returns to report why it failed.
 ///
 /// The caller must have one thread: another one's locks would stay taken in the child for ever. A
-/// second thread is looked for in /proc/self/task and refused as `EINVAL`.
+/// second thread is refused as `EINVAL`.
 ///
 /// # Errors
 /// The kernel's refusal to fork, or `EINVAL` with a second thread.
@@ -54,16 +54,18 @@ pub fn spawn<E: std::fmt::Display>(
     }
 }
 
-/// Refuses to go on with a second thread, whose locks would stay taken in a child for ever.
+/// Refuses to go on with a second thread, whose locks would stay taken in a child for ever. The kernel is
+/// asked, by what unshare(2) says of CLONE_THREAD: no effect with one thread, `EINVAL` with more.
 ///
 /// # Errors
 /// `EINVAL`.
 pub(crate) fn require_one_thread() -> Result<(), KernelError> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    if threads == 1 {
-        return Ok(());
+    // SAFETY: one integer, and a flag that changes nothing of the process.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        Ok(())
+    } else {
+        Err(KernelError::new("fork", "more than one thread", last_errno()))
     }
-    Err(KernelError::new("fork", format!("{threads} threads"), rustix::io::Errno::INVAL))
 }
 
 /// Ends the calling process at once, without destructors: what a failed child does.
@@ -189,4 +191,20 @@ pub fn reap() -> Option<(Pid, Ended)> {
         .map(Ended::Code)
         .or_else(|| status.terminating_signal().map(Ended::Signal))?;
     Some((pid, ended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_a_second_thread_does_not_fork() {
+        let (stay, stays) = std::sync::mpsc::channel::<()>();
+        let second = std::thread::spawn(move || stays.recv());
+        let never = || -> Result<Infallible, String> { Err("a child of two threads".to_owned()) };
+        let refused = spawn(never, |_error| {}).map(|_pid| ());
+        assert_eq!(refused.map_err(|error| error.errno), Err(rustix::io::Errno::INVAL));
+        drop(stay);
+        second.join().ok();
+    }
 }

@@ -19,8 +19,8 @@ mod state;
 
 use call::CallFrame;
 use channel::{ChannelError, Service, Wish, wait};
-use contract::door::{self, FromDoor, Status, ToDoor, Used};
-use contract::perform::CallId;
+use contract::door::{self, FromDoor, Status, ToDoor};
+use contract::perform::{CallId, Used};
 use ledger::writer::{Filter, FromWriter, MESSAGES_VERSION, NotAppended, ToWriter};
 use ledger::{Kind, Record};
 use linux::clock::boot_ms;
@@ -143,16 +143,7 @@ fn main() -> ExitCode {
 
 /// What a recorded outcome says of what was used.
 fn used(outcome: &ledger::Envelope) -> Used {
-    let of = |name: &str| outcome.facts.get(name).and_then(|n| n.parse().ok()).unwrap_or(0);
-    Used {
-        memory_peak_bytes: of("memory_peak_bytes"),
-        memory_max_bytes: of("memory_max_bytes"),
-        cpu_us: of("cpu_us"),
-        throttled_us: of("throttled_us"),
-        memory_stall_us: of("memory_stall_us"),
-        dropped_packets: of("dropped_packets"),
-        wall_us: of("wall_us"),
-    }
+    Used::of_facts(|name| outcome.facts.get(name)?.parse().ok())
 }
 
 impl Pdp {

@@ -13,18 +13,27 @@ use std::collections::{BTreeMap, VecDeque};
 /// How many calls of an agent are remembered of which packets were dropped.
 const DROPPING_MAX: usize = 32;
 
-/// Of one agent.
+/// A call under way: whose it is, and what it was decided to connect to.
+#[derive(Debug)]
+struct Connecting {
+    agent: String,
+    connects: Vec<String>,
+}
+
+/// What was dropped of one agent's.
 #[derive(Debug, Default)]
-struct Network {
-    /// Calls under way, and what they were decided to connect to.
-    now: BTreeMap<CallId, Vec<String>>,
-    dropped_packets: u64,
-    dropping: VecDeque<(CallId, u64)>,
+struct Dropped {
+    packets: u64,
+    /// Of its last calls of which something was.
+    calls: VecDeque<(CallId, u64)>,
 }
 
 /// Of all agents.
 #[derive(Debug, Default)]
-pub(crate) struct Networks(BTreeMap<String, Network>);
+pub(crate) struct Networks {
+    now: BTreeMap<CallId, Connecting>,
+    dropped: BTreeMap<String, Dropped>,
+}
 
 impl Networks {
     /// A call may begin.
@@ -32,22 +41,20 @@ impl Networks {
         let connects = effects.iter().filter(|effect| effect.kind == Kind::Connect);
         let connects: Vec<String> = connects.map(ToString::to_string).collect();
         if !connects.is_empty() {
-            self.0.entry(agent.to_owned()).or_default().now.insert(call, connects);
+            self.now.insert(call, Connecting { agent: agent.to_owned(), connects });
         }
     }
 
-    /// A call is over.
-    pub(crate) fn ended(&mut self, agent: &str, call: CallId, dropped_packets: u64) {
-        if let Some(network) = self.0.get_mut(agent) {
-            network.now.remove(&call);
-        }
-        if dropped_packets > 0 {
-            let network = self.0.entry(agent.to_owned()).or_default();
-            network.dropped_packets = network.dropped_packets.saturating_add(dropped_packets);
-            network.dropping.push_back((call, dropped_packets));
-            if network.dropping.len() > DROPPING_MAX {
-                network.dropping.pop_front();
-            }
+    /// A call is over; `agent` made it, where that is remembered.
+    pub(crate) fn ended(&mut self, agent: Option<&str>, call: CallId, packets: u64) {
+        let began = self.now.remove(&call).map(|connecting| connecting.agent);
+        let agent = began.or_else(|| agent.map(str::to_owned));
+        let Some(agent) = agent.filter(|_| packets > 0) else { return };
+        let dropped = self.dropped.entry(agent).or_default();
+        dropped.packets = dropped.packets.saturating_add(packets);
+        dropped.calls.push_back((call, packets));
+        if dropped.calls.len() > DROPPING_MAX {
+            dropped.calls.pop_front();
         }
     }
 }
@@ -71,21 +78,51 @@ impl Pdp {
             })
         });
         let rules: Vec<Json> = rules.collect();
-        let nothing = Network::default();
-        let network = self.state.networks.0.get(name).unwrap_or(&nothing);
-        let now: Vec<Json> = network
+        let networks = &self.state.networks;
+        let its = |connecting: &Connecting| connecting.agent == name;
+        let now: Vec<Json> = networks
             .now
             .iter()
-            .map(|(call, connects)| json!({ "call": hex(call), "connects": connects }))
+            .filter(|(_, connecting)| its(connecting))
+            .map(|(call, it)| json!({ "call": hex(call), "connects": it.connects }))
             .collect();
-        let dropping: Vec<Json> = network
-            .dropping
+        let nothing = Dropped::default();
+        let dropped = networks.dropped.get(name).unwrap_or(&nothing);
+        let dropping: Vec<Json> = dropped
+            .calls
             .iter()
             .rev()
             .map(|(call, packets)| json!({ "call": hex(call), "packets": packets }))
             .collect();
         Ok(json!({ "agent": name, "rules": rules, "now": now,
-            "dropped_packets": network.dropped_packets, "dropped": dropping })
+            "dropped_packets": dropped.packets, "dropped": dropping })
         .to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::effect::{Field, Form, Value};
+
+    fn connect() -> Vec<Effect> {
+        let fields = [
+            (Field::Address, Value::Text("203.0.113.2".to_owned())),
+            (Field::Port, Value::Number(443)),
+        ];
+        vec![Effect::new(Kind::Connect, Form::Exact, fields).unwrap()]
+    }
+
+    #[test]
+    fn a_call_that_ended_is_under_way_no_more_though_nobody_remembers_whose_it_was() {
+        let mut networks = Networks::default();
+        networks.began("alice", [1; 16], &connect());
+        networks.began("alice", [2; 16], &[]);
+        assert_eq!(networks.now.len(), 1, "only what connects");
+        networks.ended(None, [1; 16], 3);
+        assert!(networks.now.is_empty());
+        networks.ended(Some("alice"), [2; 16], 4);
+        networks.ended(None, [3; 16], 5);
+        assert_eq!(networks.dropped.get("alice").map(|dropped| dropped.packets), Some(7));
     }
 }

@@ -335,9 +335,11 @@ impl State {
             let text = "a call was cut off: it may have been performed or not".to_owned();
             self.notice(call, envelope, &text);
         }
-        if let Some(known) = self.calls.get_mut(&call) {
-            let dropped = fact("dropped_packets").and_then(|packets| packets.parse().ok());
-            self.networks.ended(&known.agent, call, dropped.unwrap_or(0));
+        let known = self.calls.get_mut(&call);
+        let agent = known.as_ref().map(|known| known.agent.as_str());
+        let dropped = fact("dropped_packets").and_then(|packets| packets.parse().ok());
+        self.networks.ended(agent, call, dropped.unwrap_or(0));
+        if let Some(known) = known {
             known.came = Came::Ended(code, fact("place.result"));
         }
     }

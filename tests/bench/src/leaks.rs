@@ -18,8 +18,9 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// How often is said how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
-/// Most namespaces that the forker keeps: an id map for each agent and slot, and networks made ahead.
-const KEPT_MAX: usize = 256 + 16;
+/// Most namespaces that the forker keeps: an id map for each agent and slot, networks and mounts made
+/// ahead, and the mounts of each cage.
+const KEPT_MAX: usize = 256 + 16 + 44;
 /// Memory may grow with what the ledger's readers keep: a record's number and a call's end.
 const BYTES_A_CALL_MAX: u64 = 2_048;
 
@@ -28,7 +29,7 @@ const BYTES_A_CALL_MAX: u64 = 2_048;
 struct Count {
     /// But those of namespaces.
     descriptors: usize,
-    /// Namespaces that the forker keeps by a descriptor: id maps and networks made ahead, both bounded.
+    /// Namespaces that the forker keeps by a descriptor: id maps and places for cages, both bounded.
     kept: usize,
     mounts: usize,
     namespaces: usize,
@@ -113,7 +114,7 @@ fn count(dev: &Dev) -> Result<Count> {
     let open: Vec<_> = std::fs::read_dir(format!("{forker}/fd"))?.flatten().collect();
     let is_kept = |link: &std::path::PathBuf| {
         let link = link.to_string_lossy();
-        link.starts_with("user:[") || link.starts_with("net:[")
+        ["user:[", "net:[", "mnt:["].iter().any(|kind| link.starts_with(kind))
     };
     let links = open.iter().filter_map(|entry| std::fs::read_link(entry.path()).ok());
     let kept = links.filter(is_kept).count();

@@ -307,7 +307,7 @@ impl<'a> Stand<'a> {
         let seen = self.outcome()?;
         let late = matches!(&seen, Ok((outcome, _)) if outcome.code == "late");
         self.say("time", late, &format!("{seen:?}"))?;
-        let counted = matches!(&seen, Ok((outcome, _)) if outcome.dropped_packets > 0);
+        let counted = matches!(&seen, Ok((outcome, _)) if outcome.used.dropped_packets > 0);
         self.say("the packet is counted", counted, &format!("{seen:?}"))?;
         drop(answer);
         // the outcome is told first

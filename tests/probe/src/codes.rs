@@ -3,7 +3,8 @@
 use crate::cage::{ALICE, BOB, Came, LIMITS, Stand, ended};
 use channel::ChannelError;
 use contract::perform::{CallId, FromAudit, Limits, Refusal, ToAudit};
-use serde_json::json;
+use linux::ext4;
+use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::fs::File;
 
@@ -35,7 +36,33 @@ impl Stand<'_> {
         self.say("an agent without files", none, &format!("{seen:?}"))?;
         let seen = self.perform(ALICE, "system.time", &empty, Vec::new(), LIMITS)?;
         self.says("an agent without files, then another", &seen, "ok")?;
+        self.quota()?;
         self.busy()
+    }
+
+    /// A file that its agent's quota has no room for, after one that it has: nothing of it stays.
+    fn quota(&mut self) -> Result<(), ChannelError> {
+        const QUOTA_BYTES: u64 = 1 << 20;
+        let carol = ("carol", 200_003);
+        let seen = self.perform(carol, "agent.make", &json!({}), Vec::new(), LIMITS)?;
+        let home = File::open("/data/agents/carol/workspace").map_err(|error| error.to_string());
+        let bound = home.and_then(|home| {
+            ext4::set_project_quota(home, carol.1, QUOTA_BYTES).map_err(|error| error.to_string())
+        });
+        self.say("an agent with a small quota", bound.is_ok(), &format!("{bound:?} {seen:?}"))?;
+        for (path, length, code) in
+            [("fits.txt", 1 << 16, "ok"), ("does-not.txt", 4 << 20, "no_space")]
+        {
+            let input = json!({ "path": path, "content": "x".repeat(length) });
+            let effects = self.effects("filesystem.write", &input);
+            let seen = self.perform(carol, "filesystem.write", &input, effects, LIMITS)?;
+            self.says("a file of an agent with a small quota", &seen, code)?;
+        }
+        let folder = json!({ "path": "/workspace" });
+        let effects = self.effects("filesystem.list", &folder);
+        let seen = self.perform(carol, "filesystem.list", &folder, effects, LIMITS)?;
+        let names = ended(&seen).1.get("entries").and_then(Json::as_array).map(Vec::len);
+        self.say("nothing stays of what did not fit", names == Some(1), &format!("{seen:?}"))
     }
 
     fn says(&self, name: &str, seen: &Came, code: &str) -> Result<(), ChannelError> {

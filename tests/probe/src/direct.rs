@@ -147,7 +147,7 @@ impl Stand<'_> {
     fn tries(&mut self, connect: &[&str], places: &[&str]) -> Result<(String, u64), ChannelError> {
         let (input, effects) = self.code(connect, places)?;
         let came = self.perform(ALICE, "process.run_code", &input, effects, LIMITS)?;
-        let dropped = came.as_ref().map_or(0, |(outcome, _)| outcome.dropped_packets);
+        let dropped = came.as_ref().map_or(0, |(outcome, _)| outcome.used.dropped_packets);
         let of = |name| ended(&came).1.get(name).and_then(Json::as_str).unwrap_or_default();
         // what Python says of errors is shown only where nothing was to be printed
         let last = of("stderr").lines().last().unwrap_or_default();

@@ -108,26 +108,23 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
     ))
 }
 
+/// The namespaces that a forker keeps some of: id maps, and places for cages.
+const KEPT: [&str; 3] = ["user:[", "net:[", "mnt:["];
+
 /// What there is of everything that a call is made with: the forker's descriptors but those of
 /// namespaces, which it keeps some of; mounts; namespaces that processes are in; cgroups; processes.
 fn count() -> String {
     let forker = forkers().into_iter().next().unwrap_or_default();
     let entries = |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten();
-    let links = entries(&format!("/proc/{forker}/fd"))
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    let is_kept = |link: &std::path::PathBuf| {
-        let link = link.to_string_lossy();
-        link.starts_with("user:[") || link.starts_with("net:[")
-    };
-    let open = links.filter(|link| !is_kept(link)).count();
+    let is_kept = |link: &String| KEPT.iter().any(|kind| link.starts_with(kind));
+    let open = links(&forker, "fd").filter(|link| !is_kept(link)).count();
     let mounts = std::fs::read_to_string(format!("/proc/{forker}/mountinfo")).unwrap_or_default();
     let processes: Vec<_> = entries("/proc")
         .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
         .collect();
     let namespaces: BTreeSet<_> = processes
         .iter()
-        .flat_map(|process| entries(&process.path().join("ns").to_string_lossy()))
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .flat_map(|process| links(&process.file_name().to_string_lossy(), "ns"))
         .collect();
     format!(
         "{open} descriptors, {} mounts, {} namespaces, {} cgroups, {} processes",

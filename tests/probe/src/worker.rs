@@ -46,7 +46,7 @@ impl Stand<'_> {
         let short = Limits { wall_ms: 2_000, ..LIMITS };
         let seen = self.attack("flood", short)?;
         self.say("an answer without end is late", ended(&seen).0 == "late", &format!("{seen:?}"))?;
-        let cpu = |came: &Came| came.as_ref().map_or(0, |(outcome, _)| outcome.cpu_us);
+        let cpu = |came: &Came| came.as_ref().map_or(0, |(outcome, _)| outcome.used.cpu_us);
         let free = self.attack("spin", short)?;
         let capped = self.attack("spin", Limits { cpu_us: 10_000, ..short })?;
         let bites = cpu(&free) > 1_000_000 && cpu(&capped) < cpu(&free) / 3;
