@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use capabilities::find;
 use clap::{Args, Subcommand};
 use contract::statement::Act;
-use policy::{Answer, Because, Call, Decided, Facts, Layer, LayerKind, Set, cases, decide, parse};
+use policy::{
+    Answer, Because, Call, Compiled, Decided, Facts, Layer, LayerKind, Set, cases, decide, parse,
+};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, Subcommand)]
@@ -131,15 +133,17 @@ fn check(files: &[String], as_json: bool) -> Result<bool> {
     for file in files {
         let text = read(file)?;
         match parse(&text) {
-            Ok(layer) if !as_json => {
-                let count = layer.rules.len();
-                render::line(&format!(
-                    "{file}: {} version {}, {count} rules",
-                    name(&layer.kind),
-                    layer.version
-                ));
+            Ok(layer) => {
+                let (kind, version, count) = (name(&layer.kind), layer.version, layer.rules.len());
+                if let Err(error) = compile(layer) {
+                    if !as_json {
+                        render::complain(&format!("{file}: {error:#}"));
+                    }
+                    wrong.push(json!({ "file": file, "message": format!("{error:#}") }));
+                } else if !as_json {
+                    render::line(&format!("{file}: {kind} version {version}, {count} rules"));
+                }
             }
-            Ok(_) => {}
             Err(error) => {
                 if !as_json {
                     render::complain(&render::mistake(file, &text, &error));
@@ -152,6 +156,19 @@ fn check(files: &[String], as_json: bool) -> Result<bool> {
         render::object(&json!({ "files": files.len(), "mistakes": wrong }));
     }
     Ok(wrong.is_empty())
+}
+
+/// Whether a layer can be compiled, alone: a box refuses what cannot.
+fn compile(layer: Layer) -> Result<()> {
+    let set = if layer.kind == LayerKind::Box {
+        Set::new(layer, Vec::new())
+    } else {
+        let otherwise = Some(Answer::Blocked);
+        let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
+        Set::new(granting, vec![layer])
+    };
+    Compiled::new(set?)?;
+    Ok(())
 }
 
 fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {

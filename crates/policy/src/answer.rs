@@ -55,7 +55,7 @@ impl fmt::Display for Answer {
 }
 
 /// A capability in a rule: `name` means all versions, `name@1` one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CapabilityName {
     name: String,
     version: Option<u32>,
@@ -74,6 +74,14 @@ impl CapabilityName {
         };
         let (category, verb) = name.split_once('.')?;
         (word(category) && word(verb)).then(|| Self { name: name.to_owned(), version })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn version(&self) -> Option<u32> {
+        self.version
     }
 
     pub(crate) fn matches(&self, call: &Call<'_>) -> bool {

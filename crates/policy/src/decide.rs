@@ -11,8 +11,12 @@ use contract::effect::{Effect, Field, Form, Kind, Value};
 /// Decides a call.
 #[must_use]
 pub fn decide(set: &Set, call: &Call<'_>, effects: &[Effect], facts: &Facts) -> Decision {
-    let mut decided: Vec<Decided> =
-        effects.iter().map(|effect| decide_effect(set, call, effect, facts)).collect();
+    over(effects, |effect| decide_effect(set, call, effect, facts))
+}
+
+/// The answer to a call, `decide` being the answer to each of its effects.
+pub(crate) fn over(effects: &[Effect], decide: impl Fn(&Effect) -> Decided) -> Decision {
+    let mut decided: Vec<Decided> = effects.iter().map(decide).collect();
     let together = effects.iter().any(|e| e.kind == Kind::Code)
         && effects.iter().any(|e| e.kind == Kind::Secret);
     if decided.is_empty() {
@@ -25,7 +29,7 @@ pub fn decide(set: &Set, call: &Call<'_>, effects: &[Effect], facts: &Facts) -> 
     Decision { answer, effects: decided }
 }
 
-fn decide_effect(set: &Set, call: &Call<'_>, effect: &Effect, facts: &Facts) -> Decided {
+pub(crate) fn decide_effect(set: &Set, call: &Call<'_>, effect: &Effect, facts: &Facts) -> Decided {
     let speaking: Vec<(&Layer, Vec<&Rule>)> = set
         .layers_for(call.agent)
         .map(|layer| (layer, layer.rules.iter().filter(|r| speaks(r, call, effect)).collect()))

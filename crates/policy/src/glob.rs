@@ -2,6 +2,7 @@
 //! non-deterministic automaton whose states are positions in it, so that it can be run over one
 //! text or over a whole region of texts.
 
+use crate::compiled::automaton;
 use std::collections::BTreeSet;
 
 /// One step of a pattern.
@@ -79,6 +80,16 @@ impl Glob {
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.accepts(&text.bytes().fold(self.start(), |at, byte| self.advance(&at, byte)))
+    }
+
+    /// Its steps, as an automaton over many patterns takes them.
+    pub(crate) fn steps(&self) -> Vec<automaton::Step> {
+        let step = |step: &Step| match step {
+            Step::Byte(byte) => automaton::Step::Byte(*byte),
+            Step::Within => automaton::Step::Within,
+            Step::Across => automaton::Step::Across,
+        };
+        self.steps.iter().map(step).collect()
     }
 
     /// Where the pattern stands before any text.

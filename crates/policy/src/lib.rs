@@ -3,11 +3,12 @@
 //!
 //! A [`Set`] is one granting layer and any number of layers that only tighten. [`parse()`] reads a
 //! layer's text strictly; [`decide()`] is the plain interpreter, which is also the specification of
-//! every faster engine; [`cases`] holds a policy against its table of expected answers.
+//! [`Compiled`], the engine that decides in one pass over a call however many rules there are; [`cases`] holds a policy against its table of expected answers.
 #![forbid(unsafe_code)]
 
 mod answer;
 pub mod cases;
+mod compiled;
 mod decide;
 mod glob;
 mod parse;
@@ -19,6 +20,7 @@ mod set;
 mod test;
 
 pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
+pub use compiled::{Compiled, TooManyStates};
 pub use decide::decide;
 pub use parse::{ParseError, parse};
 pub use quantity::{Bytes, Rate, Span};

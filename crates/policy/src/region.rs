@@ -16,7 +16,7 @@ const STATES_MAX: usize = 20_000;
 
 /// Where a text stands within the form of a canonical path: which segment it is in the middle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Segment {
+pub(crate) enum Segment {
     /// The region's root itself.
     Root,
     /// Just behind a slash.
@@ -30,7 +30,7 @@ enum Segment {
 }
 
 impl Segment {
-    const fn advance(self, byte: u8) -> Option<Self> {
+    pub(crate) const fn advance(self, byte: u8) -> Option<Self> {
         match (self, byte) {
             (Self::Root | Self::Name, b'/') => Some(Self::Empty),
             (Self::Empty | Self::Dot | Self::DotDot, b'/') | (_, 0) | (Self::Root, _) => None,
@@ -40,7 +40,18 @@ impl Segment {
         }
     }
 
-    const fn is_path(self) -> bool {
+    /// One bit for each.
+    pub(crate) const fn bit(self) -> u8 {
+        match self {
+            Self::Root => 1,
+            Self::Empty => 2,
+            Self::Dot => 4,
+            Self::DotDot => 8,
+            Self::Name => 16,
+        }
+    }
+
+    pub(crate) const fn is_path(self) -> bool {
         matches!(self, Self::Root | Self::Name)
     }
 }
@@ -91,6 +102,12 @@ pub(crate) fn worst(
         }
     }
     Some(worst)
+}
+
+/// The more restrictive of two answers, with the reasons of both where they are one.
+pub(crate) fn worse(mut one: Decided, other: Decided) -> Decided {
+    keep(&mut one, other);
+    one
 }
 
 fn keep(worst: &mut Decided, found: Decided) {
@@ -151,7 +168,7 @@ fn collect(test: &Test, globs: &mut Vec<Glob>) {
 }
 
 /// `root` and all beneath it, as two patterns.
-fn under(root: &CanonicalPath) -> [Glob; 2] {
+pub(crate) fn under(root: &CanonicalPath) -> [Glob; 2] {
     let text = root.as_str();
     let slash = if text == "/" { "/".to_owned() } else { format!("{text}/") };
     [Glob::exactly(text), Glob::beginning(&slash)]

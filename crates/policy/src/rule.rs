@@ -88,6 +88,11 @@ pub enum Grants {
 pub struct AgentPattern(Glob);
 
 impl AgentPattern {
+    /// The pattern; `any` is every name.
+    pub(crate) const fn glob(&self) -> &Glob {
+        &self.0
+    }
+
     /// Whether the agent's name matches.
     #[must_use]
     pub fn matches(&self, agent: &str) -> bool {

@@ -66,6 +66,11 @@ impl Set {
         &self.granting
     }
 
+    /// Every layer, the granting one first.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.granting).chain(&self.limits)
+    }
+
     /// The layers that speak about `agent`, the granting one first.
     pub fn layers_for<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Layer> {
         let limits = self.limits.iter().filter(move |layer| match &layer.kind {

@@ -64,7 +64,13 @@ impl Network {
         }
     }
 
-    fn mask(&self) -> u128 {
+    /// The address that it begins with.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Its bits, of an address as a number left-aligned in 128 bits.
+    pub(crate) fn mask(&self) -> u128 {
         u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0)
     }
 }

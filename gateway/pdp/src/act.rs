@@ -307,7 +307,7 @@ impl Pdp {
         effects: &[Effect],
     ) -> Result<Allowed, Refusal> {
         let set = &self.shipped.operators;
-        let decision = policy::decide(set, asked, effects, &Facts::default());
+        let decision = set.decide(asked, effects, &Facts::default());
         Allowed::by(&decision, Answer::Approval)
             .ok_or_else(|| Refusal::denied(call, &decision, false))
     }

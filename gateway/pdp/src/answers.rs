@@ -143,8 +143,8 @@ impl Pdp {
         let (name, version) = (declaration.name, declaration.version);
         let call = Call { agent, capability: name, version };
         let set = &self.applied.set;
-        let exhausted = self.state.counters.exhausted(set, agent, 0, linux::clock::boot_us());
-        let decision = policy::decide(set, &call, &effects, &Facts { exhausted });
+        let exhausted = self.state.counters.exhausted(set.set(), agent, 0, linux::clock::boot_us());
+        let decision = set.decide(&call, &effects, &Facts { exhausted });
         let each: Vec<Json> = effects
             .iter()
             .zip(&decision.effects)
@@ -265,7 +265,7 @@ fn came(came: &Came) -> &str {
 /// The mildest answer that any input of this capability could get: that of a file in the workspace,
 /// of one byte, which is what shipped policies speak of. A rule about other inputs may be stricter.
 fn mildest(
-    set: &policy::Set,
+    set: &policy::Compiled,
     agent: &str,
     declaration: &'static capabilities::Declaration,
 ) -> policy::Answer {
@@ -277,7 +277,7 @@ fn mildest(
         let asked = Asked { agent, declaration, effects, digest: [0; 32] };
         let (capability, version) = (declaration.name, declaration.version);
         let call = Call { agent, capability, version };
-        policy::decide(set, &call, &asked.effects, &Facts::default()).answer
+        set.decide(&call, &asked.effects, &Facts::default()).answer
     });
     answers.min().unwrap_or(policy::Answer::Blocked)
 }

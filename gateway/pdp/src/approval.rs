@@ -112,7 +112,7 @@ impl Pdp {
         let set = &self.applied.set;
         let (capability, version) = (declaration.name, declaration.version);
         let asked_by = Call { agent: &pending.agent, capability, version };
-        let decision = policy::decide(set, &asked_by, &effects, &Facts::default());
+        let decision = set.decide(&asked_by, &effects, &Facts::default());
         let same = digest == pending.input && effects == pending.effects;
         let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
         let (Some(agent), Some(allowed)) = (agent, allowed) else {

@@ -79,7 +79,7 @@ impl Pdp {
         let (declaration, effects, _) = crate::call::lower(capability, &input)?;
         let (capability, version) = (declaration.name, declaration.version);
         let call = Call { agent: PRINCIPAL, capability, version };
-        let decision = policy::decide(&self.shipped.operators, &call, &effects, &Facts::default());
+        let decision = self.shipped.operators.decide(&call, &effects, &Facts::default());
         let allowed = Allowed::by(&decision, Answer::Notify).ok_or(Refusal::NotThere)?;
         let call = self.random_call()?;
         let asked = Asked { agent: PRINCIPAL, declaration, effects, digest };

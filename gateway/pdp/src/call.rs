@@ -209,11 +209,11 @@ impl Pdp {
         let bytes = bytes_of(effects);
         let now_us = linux::clock::boot_us();
         let set = &self.applied.set;
-        let exhausted = self.state.counters.exhausted(set, agent, bytes, now_us);
+        let exhausted = self.state.counters.exhausted(set.set(), agent, bytes, now_us);
         let call = Call { agent, capability: declaration.name, version: declaration.version };
-        let decision = policy::decide(set, &call, effects, &Facts { exhausted });
+        let decision = set.decide(&call, effects, &Facts { exhausted });
         let counted = if decision.answer < Answer::Approval {
-            counted(set, agent, &decision, bytes)
+            counted(set.set(), agent, &decision, bytes)
         } else {
             String::new()
         };
@@ -249,7 +249,7 @@ impl Pdp {
     ) -> String {
         let (mut decide_s, mut run_s, mut votes) = (DECIDE_WITHIN_S, RUN_WITHIN_S, 1);
         let mut reasons = Vec::new();
-        for (layer, rule) in speaking(&self.applied.set, asked.agent, decision) {
+        for (layer, rule) in speaking(self.applied.set.set(), asked.agent, decision) {
             reasons.extend(rule.reason.clone());
             if let Some(approval) = &rule.approval {
                 decide_s = decide_s.min(approval.decide_within.map_or(decide_s, |span| span.0));

@@ -65,7 +65,7 @@ impl Pdp {
         if !self.state.agents.contains_key(name) {
             return Err(not_found(&format!("agent `{name}`")));
         }
-        let rules = self.applied.set.layers_for(name).flat_map(|layer| {
+        let rules = self.applied.set.set().layers_for(name).flat_map(|layer| {
             let speaks = |rule: &&policy::Rule| {
                 let network = [Kind::Connect, Kind::Resolve];
                 rule.agents.iter().any(|agent| agent.matches(name))

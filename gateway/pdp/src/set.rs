@@ -1,7 +1,7 @@
 //! The policy in force, and the one that decides operators' own acts.
 
 use ledger::Digest;
-use policy::{Answer, Layer, LayerKind, ParseError, Set, SetError};
+use policy::{Answer, Compiled, Layer, LayerKind, ParseError, Set, SetError, TooManyStates};
 
 /// The limits of the verified image, and the policy that it offers at the first boot.
 const SYSTEM: &str = "/usr/lib/kruxos/policies/system.yaml";
@@ -16,12 +16,14 @@ pub(crate) enum NotTaken {
     Parse(#[from] ParseError),
     #[error("{0}")]
     Set(#[from] SetError),
+    #[error("{0}")]
+    TooMany(#[from] TooManyStates),
 }
 
 /// A set, its text and the text's digest.
 #[derive(Debug)]
 pub(crate) struct Applied {
-    pub(crate) set: Set,
+    pub(crate) set: Compiled,
     pub(crate) text: String,
     pub(crate) digest: Digest,
 }
@@ -32,7 +34,7 @@ pub(crate) struct Shipped {
     system: Layer,
     personal: String,
     /// The system's limits alone: for operators' own acts and for the principal `boot`.
-    pub(crate) operators: Set,
+    pub(crate) operators: Compiled,
 }
 
 impl Shipped {
@@ -43,7 +45,7 @@ impl Shipped {
         let system = policy::parse(&text(SYSTEM)?)?;
         let otherwise = Some(Answer::Autonomous);
         let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
-        let operators = Set::new(granting, vec![system.clone()])?;
+        let operators = Compiled::new(Set::new(granting, vec![system.clone()])?)?;
         Ok(Self { system, personal: text(PERSONAL)?, operators })
     }
 
@@ -54,7 +56,7 @@ impl Shipped {
 
     /// The set with `text` as its granting layer.
     pub(crate) fn apply(&self, text: &str) -> Result<Applied, NotTaken> {
-        let set = Set::new(policy::parse(text)?, vec![self.system.clone()])?;
+        let set = Compiled::new(Set::new(policy::parse(text)?, vec![self.system.clone()])?)?;
         Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
     }
 }
