@@ -1,7 +1,7 @@
 //! The measurements. Each row runs its peer in the same run, rounds of the one between rounds of the
 //! other, so that what else the machine does weighs on both. Started by `ci/bench`.
 //!
-//!     bench KRUX PROGRAMS TREE DATA TOOLBOX NOTHING [NAME [COUNT]]
+//!     bench KRUX PROGRAMS TREE DATA TOOLBOX NOTHING ENGINES [NAME [COUNT]]
 //!
 //! One JSON object a line: name, unit, p50, p99, peer, peer_p50, ratio, must, holds.
 #![forbid(unsafe_code)]
@@ -40,6 +40,8 @@ struct Places {
     toolbox: PathBuf,
     /// A static program that ends at once.
     nothing: PathBuf,
+    /// The program that asks other policy engines (tests/engines).
+    engines: PathBuf,
 }
 
 /// One row.
@@ -65,15 +67,16 @@ fn main() -> Result<()> {
         data: place(3)?,
         toolbox: place(4)?,
         nothing: place(5)?,
+        engines: place(6)?,
     };
-    let wanted = words.get(6).map(String::as_str);
+    let wanted = words.get(7).map(String::as_str);
     if wanted == Some("leaks") {
-        let count = words.get(7).map_or(Ok(LEAKS), |count| count.parse())?;
+        let count = words.get(8).map_or(Ok(LEAKS), |count| count.parse())?;
         return calls::leaks(&places, count);
     }
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
     if is_wanted("policy") {
-        engines::policy()?.iter().for_each(print);
+        engines::policy(&places)?.iter().for_each(print);
     }
     if is_wanted("ledger") {
         engines::ledger()?.iter().for_each(print);
