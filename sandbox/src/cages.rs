@@ -8,11 +8,13 @@ use crate::cgroup;
 use crate::cut;
 use crate::error::CageError;
 use crate::filter::Filters;
+use crate::lease::Claim;
 use crate::origin::Origin;
 use crate::pool::{Ending, Pool, Stages};
 use crate::reserve::{self, Ceilings, Live};
 use crate::rings::Rings;
 use crate::slot::{Bound, Building, Dying, Parked, Prepared};
+use crate::waiting::Waiting;
 use capabilities::Class;
 use contract::perform::{CallId, Outcome, Refusal, Spec};
 use linux::clock::boot_us;
@@ -28,9 +30,8 @@ const BUILDING_MAX: usize = 4;
 /// Parked slots that are kept for calls of each class.
 const STOCK: [(Class, usize); 4] =
     [(Class::Pure, 2), (Class::Files, 8), (Class::Program, 2), (Class::Code, 1)];
-/// Most calls that wait for a slot, and how long one waits.
+/// Most calls that wait for a slot.
 const WAITING_MAX: usize = 64;
-const WAIT_MS_MAX: u64 = 5_000;
 /// Most slots that are prepared for calls without a ticket, and of one agent's.
 const PREPARED_MAX: usize = 8;
 const PREPARED_OF_AGENT_MAX: usize = 2;
@@ -69,23 +70,6 @@ impl Stages for Slots {
     type Prepared = Prepared;
     type Bound = Bound;
     type Dying = Dying;
-}
-
-/// A released call without a slot.
-struct Waiting {
-    spec: Spec,
-    fds: [OwnedFd; 2],
-    kind: Kind,
-    /// Its memory cap.
-    memory_bytes: u64,
-    /// When its ticket was heard, in microseconds of boot time.
-    since_us: u64,
-}
-
-impl Waiting {
-    const fn until_ms(&self) -> u64 {
-        self.since_us / 1_000 + WAIT_MS_MAX
-    }
 }
 
 /// All of it.
@@ -136,7 +120,8 @@ impl Cages {
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
         let agent = spec.agent.disk_uid;
         let fits = || self.ceilings.admit(&self.live(), agent, memory_of(spec));
-        if self.waiting.is_empty() && !many && !self.is_full() && fits() {
+        // one that is to be alone may wait for long
+        if !spec.alone && self.waiting.is_empty() && !many && !self.is_full() && fits() {
             // one that fails has the ticket's time to be built anew
             if let Some(Err(why)) = self.prepare(&kind, spec) {
                 self.said.push(Said::NoCage(why.to_string()));
@@ -161,6 +146,7 @@ impl Cages {
         // by all of it: another spec may have taken the place of one of the same number
         let prepared = self.pool.prepared().find(|(_, slot)| slot.spec == spec);
         if let Some(number) = prepared.map(|(number, _)| number)
+            && self.may_begin(Claim::of(&spec), self.waiting.len())
             && self.bind(number, spec.call, &fds, since_us).is_ok()
         {
             return;
@@ -258,10 +244,10 @@ impl Cages {
         self.give_way(now_ms);
         self.serve();
         self.abandon_unwanted();
-        while let Some(call) = self.waiting.front().filter(|call| now_ms >= call.until_ms()) {
-            self.said.push(Said::Refused(call.spec.call, Refusal::Busy));
-            self.waiting.pop_front();
-        }
+        let over = |call: &Waiting| now_ms >= call.until_ms();
+        let given_up = self.waiting.iter().filter(|call| over(call)).map(|call| call.spec.call);
+        self.said.extend(given_up.map(|call| Said::Refused(call, Refusal::Busy)));
+        self.waiting.retain(|call| !over(call));
     }
 
     /// Gives up what was built for a call that waits no more, and is in no stock.
@@ -290,6 +276,8 @@ impl Cages {
     /// Takes away what is left of cages that ended: after it was said how, since it takes its time.
     pub(crate) fn reap(&mut self) {
         self.pool.reap(Dying::is_gone);
+        // a workspace is free only now
+        self.serve();
     }
 
     fn park(&mut self, number: u32, speaks: bool, now_ms: u64) {
@@ -363,18 +351,25 @@ impl Cages {
 
     /// What is reserved: by calls that have begun, and by those that a cage is prepared for.
     fn live(&self) -> Vec<Live> {
-        let bound = self.pool.bound().map(|(_, slot)| (slot.agent, slot.memory_bytes));
+        let bound = self.pool.bound().map(|(_, slot)| (slot.claim.agent, slot.memory_bytes));
         let prepared = self.pool.prepared();
         let prepared =
             prepared.map(|(_, slot)| (slot.spec.agent.disk_uid, slot.limits.memory_bytes));
         bound.chain(prepared).collect()
     }
 
-    /// Of the calls for which a slot is parked and whose memory fits, the first of the agent with the
+    /// Whether the workspace is free for a call before which `before` others wait.
+    fn may_begin(&self, claim: Claim, before: usize) -> bool {
+        let live = self.pool.bound().map(|(_, slot)| slot.claim);
+        let live = live.chain(self.pool.dying().filter_map(Dying::claim));
+        claim.is_admitted(live, self.waiting.iter().take(before).map(Waiting::claim))
+    }
+
+    /// Of the calls for which a slot is parked, whose memory fits and whose workspace is free, the first of the agent with the
     /// fewest under way.
     fn next_call(&self) -> Option<usize> {
         let under_way =
-            |agent: u32| self.pool.bound().filter(|(_, bound)| bound.agent == agent).count();
+            |agent: u32| self.pool.bound().filter(|(_, bound)| bound.claim.agent == agent).count();
         if self.waiting.is_empty() || self.is_full() {
             return None;
         }
@@ -383,7 +378,9 @@ impl Cages {
             self.ceilings.admit(&live, call.spec.agent.disk_uid, call.memory_bytes)
         };
         let calls = self.waiting.iter().enumerate();
-        let calls = calls.filter(|(_, call)| self.pool.has_parked(&call.kind) && fits(call));
+        let calls = calls.filter(|(at, call)| {
+            self.pool.has_parked(&call.kind) && fits(call) && self.may_begin(call.claim(), *at)
+        });
         let first = calls.min_by_key(|(at, call)| (under_way(call.spec.agent.disk_uid), *at));
         first.map(|(index, _)| index)
     }
@@ -391,9 +388,15 @@ impl Cages {
     /// Whether [`Cages::build`] has something to do, and whether a call waits for it.
     pub(crate) fn wants(&self, now_ms: u64) -> (bool, bool) {
         let calm = now_ms >= self.build_after_ms.max(self.calm_from_ms());
-        let ahead = || self.next_map().is_some() || self.origin.lacks_place();
-        let wanted = self.next_to_build(now_ms).is_some() || calm && ahead();
+        let wanted = self.next_to_build(now_ms).is_some() || calm && self.lacks_ahead();
         (wanted, !self.waiting.is_empty())
+    }
+
+    /// Whether a place or an id map is missing that is made ahead. Not while a cage is on its way: its
+    /// word would be heard only afterwards.
+    fn lacks_ahead(&self) -> bool {
+        let building = self.pool.building().next().is_some();
+        !building && (self.next_map().is_some() || self.origin.lacks_place())
     }
 
     /// When no call is new any more.
@@ -437,6 +440,8 @@ impl Cages {
                 Ok(begun) => self.pool.begun(number, kind, Building::new(begun, begun_us)),
                 Err(error) => self.not_built(&kind, &error, now_ms),
             }
+        } else if !self.lacks_ahead() {
+            // what a cage on its way is built for comes first
         } else if let Some((agent, slot)) = self.next_map() {
             // one that cannot be made now is made, or refused, with the call
             if self.origin.map(agent, slot).is_err() {

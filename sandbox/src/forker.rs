@@ -11,12 +11,14 @@ mod error;
 mod filter;
 mod home;
 mod inside;
+mod lease;
 mod network;
 mod origin;
 mod pool;
 mod reserve;
 mod rings;
 mod slot;
+mod waiting;
 
 use cages::{Cages, Said};
 use channel::performer::{Heard, Performer};
@@ -80,6 +82,7 @@ impl Forker {
             self.cages.turn(ready.get(3..).unwrap_or_default(), boot_ms());
             self.tell()?;
             self.cages.reap();
+            self.tell()?;
             if of(1) {
                 self.hear_pdp();
             }

@@ -7,6 +7,7 @@ use crate::cut::{self, Cut, View, cut};
 use crate::direct;
 use crate::error::CageError;
 use crate::inside;
+use crate::lease::Claim;
 use crate::network::Packets;
 use crate::origin::{Equipment, Origin};
 use crate::rings::Ring;
@@ -67,7 +68,7 @@ pub(crate) struct Bound {
     cage: Cage,
     packets: Packets,
     pub(crate) call: CallId,
-    pub(crate) agent: u32,
+    pub(crate) claim: Claim,
     /// Its memory cap.
     pub(crate) memory_bytes: u64,
     /// The code that it ends with where the ring that it tries holds, and where its answer goes.
@@ -87,6 +88,8 @@ pub(crate) struct Bound {
 pub(crate) struct Dying {
     cage: Cage,
     reaped: bool,
+    /// Of one that was at its call: it may still act until it is dead.
+    claim: Option<Claim>,
 }
 
 /// A step that did not succeed: what is left, and why.
@@ -247,7 +250,7 @@ impl Prepared {
                 cage,
                 packets,
                 call,
-                agent: spec.agent.disk_uid,
+                claim: Claim::of(&spec),
                 memory_bytes: limits.memory_bytes,
                 deadline_ms: begun_us / 1_000 + limits.wall_ms,
                 begun_us,
@@ -302,7 +305,7 @@ impl Bound {
 
     /// Gives it up without a word.
     pub(crate) fn abandon(self) -> Dying {
-        kill(self.cage)
+        Dying { claim: Some(self.claim), ..kill(self.cage) }
     }
 
     /// Ends what runs in it; the call's outcome, with what was used.
@@ -314,7 +317,7 @@ impl Bound {
             // what stays, of one that could not be withdrawn, the next cage of this user withdraws
             direct::withdraw_all(self.packets.socket(), self.cage.uid()).ok();
         }
-        let dying = kill(self.cage);
+        let dying = Dying { claim: Some(self.claim), ..kill(self.cage) };
         let used = dying.cage.cgroup.usage();
         let code = if used.ran_out_of_memory { OUT_OF_MEMORY } else { code };
         let tries = self.tries.as_ref().filter(|_| self.trying.get());
@@ -340,6 +343,11 @@ impl Dying {
         (!self.reaped).then(|| self.cage.dies())
     }
 
+    /// What it may still act on.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        self.claim.filter(|_| !self.reaped)
+    }
+
     /// Whether nothing is left of it: asks, and takes away what can be.
     pub(crate) fn is_gone(&mut self) -> bool {
         self.reaped = self.reaped || self.cage.is_reaped();
@@ -349,7 +357,7 @@ impl Dying {
 
 fn kill(cage: Cage) -> Dying {
     cage.cgroup.kill();
-    Dying { cage, reaped: false }
+    Dying { cage, reaped: false, claim: None }
 }
 
 fn failed(cage: Cage, why: CageError) -> Failed {

@@ -126,6 +126,7 @@ mod tests {
             effects: Vec::new(),
             input: [0; 32],
             limits: Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 1 },
+            alone: false,
         };
         Waiting { spec, digest: [call; 32], fds: [null(), null()] }
     }

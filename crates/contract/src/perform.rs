@@ -5,7 +5,7 @@ use crate::effect::Effect;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -29,6 +29,9 @@ pub struct Spec {
     pub input: [u8; 32],
     /// What the call may use.
     pub limits: Limits,
+    /// Whether no other call of its agent may run meanwhile: what a person said yes to finds the
+    /// workspace as it was expected, and nobody changes it before the end.
+    pub alone: bool,
 }
 
 /// An agent's place on the disk.

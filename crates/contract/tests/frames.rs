@@ -49,6 +49,7 @@ fn spec() -> Spec {
         effects: vec![Effect::new(Kind::Read, Form::Exact, [(Field::Path, path)]).unwrap()],
         input: [2; 32],
         limits: Limits { memory_bytes: 1 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 1_000 },
+        alone: true,
     }
 }
 

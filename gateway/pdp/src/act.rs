@@ -353,7 +353,7 @@ impl Pdp {
         let mut draft = act_draft(call, act, stated.facts, facts);
         draft.effects.clone_from(&effects);
         let (capability, limits) = (capability.to_owned(), LIMITS);
-        let spec = Spec { call, capability, agent, effects, input: digest, limits };
+        let spec = Spec { call, capability, agent, effects, input: digest, limits, alone: false };
         let permit = Permit::new(allowed, spec, performer, [input, answer]);
         self.record(draft, Vec::new(), Some(permit))?;
         self.await_call(call, stated.door, stated.number, Then::End);

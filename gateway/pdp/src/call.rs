@@ -73,10 +73,12 @@ impl Permit {
         Self { spec, performer, input, answer, changes, deferred: false, deadline_ms }
     }
 
-    /// Nobody waits: the answer is kept, and the call may begin until `run_within_ms` from now.
+    /// Nobody waits: the answer is kept, and the call may begin until `run_within_ms` from now, alone
+    /// among its agent's.
     pub(crate) fn deferred(self, run_within_ms: u64) -> Self {
         let deadline_ms = boot_ms() + run_within_ms;
-        Self { deferred: true, changes: true, deadline_ms, ..self }
+        let spec = Spec { alone: true, ..self.spec };
+        Self { deferred: true, changes: true, deadline_ms, spec, ..self }
     }
 }
 
@@ -348,6 +350,7 @@ pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -
         effects: asked.effects.clone(),
         input: asked.digest,
         limits: Limits::MOST,
+        alone: false,
     }
 }
 

@@ -403,6 +403,7 @@ impl<'a> Stand<'a> {
             effects,
             input: digest,
             limits,
+            alone: false,
         };
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
         let (reader, writer) = rustix::pipe::pipe_with(flags).map_err(kernel("pipe2"))?;

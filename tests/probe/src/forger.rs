@@ -175,6 +175,7 @@ impl Forger {
             effects: Vec::new(),
             input: Sha256::digest(b"{}").into(),
             limits: LIMITS,
+            alone: false,
         };
         let message = (perform::VERSION, spec);
         let answer = sealed::empty()?;
