@@ -1,5 +1,8 @@
 //! Reservations of memory: what the caps of live cages may come to, for one agent and for all. A call
 //! is admitted while its cap fits; until then it waits. Pure.
+//!
+//! Of tasks and processor nothing is reserved: 32 calls of at most eight tasks fit any machine, and the
+//! processor is shared by weight, since a reservation of it would leave it idle.
 
 use contract::perform::Limits;
 

@@ -89,13 +89,8 @@ fn a_call_that_waits_is_performed_once_after_a_yes_to_what_was_seen() -> Result<
     operated.machine.wait_gone(60)
 }
 
-/// Runs a script with an operator's yes; `meanwhile` is what its agent does before that.
-fn run_code(
-    operated: &Operated,
-    client: &Client,
-    script: &str,
-    meanwhile: impl FnOnce() -> Result<()>,
-) -> Result<Reply> {
+/// Asks whether a script may run: the call.
+fn ask_code(operated: &Operated, client: &Client, script: &str) -> Result<String> {
     let written = client.call("filesystem.write", &json!({ "path": "a.py", "content": script }));
     ensure!(written.code() == "ok", "{written:?}");
     let digest = client.call("filesystem.digest", &json!({ "path": "/workspace" }));
@@ -110,9 +105,53 @@ fn run_code(
     for part in ["may do anything within roots=[/workspace]", "program=python3", "word", digest] {
         ensure!(shown.contains(part), "{part} is not in {shown}");
     }
+    Ok(call.to_owned())
+}
+
+/// Runs a script with an operator's yes; `meanwhile` is what its agent does before that.
+fn run_code(
+    operated: &Operated,
+    client: &Client,
+    script: &str,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<Reply> {
+    let call = ask_code(operated, client, script)?;
     meanwhile()?;
-    operated.krux(&["approve", "accept", call])?;
-    end(client, call)
+    operated.krux(&["approve", "accept", &call])?;
+    end(client, &call)
+}
+
+#[test]
+fn nothing_of_its_agent_runs_beside_what_a_person_said_yes_to() -> Result<()> {
+    let mut operated = Operated::start(&Image::test("smoke")?, "alone")?;
+    operated.pair()?;
+    let (client, other) = (operated.agent("coder")?, operated.agent("other")?);
+    let write = |client: &Client, content: &str| {
+        client.call("filesystem.write", &json!({ "path": "f", "content": content }))
+    };
+    ensure!(write(&client, "as seen").code() == "ok", "write");
+    let watch = "import time
+seen = set()
+for _ in range(40):
+    seen.add(open('f').read())
+    time.sleep(0.05)
+print(seen)
+";
+    let call = ask_code(&operated, &client, watch)?;
+    operated.krux(&["approve", "accept", &call])?;
+    // its ticket came before this one's: another agent's goes on beside it, its own agent's waits, or
+    // is told that it would have to wait for too long
+    ensure!(write(&other, "mine").code() == "ok", "another agent waited");
+    let under_way = result(&client, &call);
+    ensure!(under_way.status == 202, "it was over before anything ran beside it: {under_way:?}");
+    let written = write(&client, "other");
+    ensure!(["ok", "refused-busy"].contains(&written.code()), "{written:?}");
+    let ran = end(&client, &call)?;
+    let stdout = ran.json.pointer("/result/stdout").and_then(Json::as_str);
+    ensure!(stdout == Some("{'as seen'}\n"), "{ran:?}");
+    ensure!(write(&client, "afterwards").code() == "ok", "the workspace is not free again");
+    operated.krux(&["shutdown"])?;
+    operated.machine.wait_gone(60)
 }
 
 #[test]
