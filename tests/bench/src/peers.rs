@@ -139,7 +139,10 @@ fn shell(script: &str, directory: &Path) -> Result<Start> {
 /// every namespace that both runtimes know, with their own defaults for what is mounted.
 fn bundle(places: &Places) -> Result<PathBuf> {
     let bundle = places.data.join("bundle");
-    std::fs::create_dir_all(bundle.join("rootfs/bin"))?;
+    // crun makes no directory that it mounts on
+    for directory in ["bin", "dev", "proc"] {
+        std::fs::create_dir_all(bundle.join("rootfs").join(directory))?;
+    }
     std::fs::copy(&places.nothing, bundle.join("rootfs/bin/nothing"))?;
     let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
     let namespaces: Vec<Json> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();

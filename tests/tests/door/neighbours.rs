@@ -15,6 +15,8 @@ const CALLS: usize = 600;
 const TIMES: f64 = 2.0;
 /// Time for all five to be at it.
 const UNDER_WAY: Duration = Duration::from_secs(10);
+/// Time for a forker that was exchanged to have cages.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A box whose `sort` is malicious, and an agent that works there and has a file `f`.
 fn attacked(name: &str) -> Result<(Operated, Client)> {
@@ -26,6 +28,12 @@ fn attacked(name: &str) -> Result<(Operated, Client)> {
     let order = json!({ "path": "toolbox", "content": "" });
     ensure!(worker.call("filesystem.write", &order).code() == "ok", "order");
     operated.machine.wait_for("a malicious toolbox: true", 30)?;
+    // the forker is another one then
+    let deadline = Instant::now() + READY_WITHIN;
+    while worker.call("filesystem.stat", &json!({ "path": "f" })).code() != "ok" {
+        ensure!(Instant::now() < deadline, "no cage behind the malicious toolbox");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     Ok((operated, worker))
 }
 
