@@ -110,6 +110,12 @@ fn check(rule: &Rule, earlier: &[Rule]) -> Result<(), String> {
             return Err(format!("rule `{}`: this cannot be said of `{field}`", rule.name));
         }
     }
+    if rule.limits.as_ref().is_some_and(|limits| !limits.is_one()) {
+        return Err(format!(
+            "rule `{}`: `limits` has none of calls, bytes, seconds or concurrent",
+            rule.name
+        ));
+    }
     let over = rule.limits.as_ref().and_then(|limits| limits.over);
     if over.is_some_and(|over| over < rule.decision) {
         return Err(format!("rule `{}`: `over` is milder than its decision", rule.name));

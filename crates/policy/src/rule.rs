@@ -50,9 +50,25 @@ pub struct Limits {
     /// Bytes in a time.
     #[serde(default)]
     pub bytes: Option<Rate>,
+    /// Seconds that calls took, in a time.
+    #[serde(default)]
+    pub seconds: Option<Rate>,
+    /// Calls under way at once.
+    #[serde(default)]
+    pub concurrent: Option<u32>,
     /// The answer once a limit is used up; blocked without the key.
     #[serde(default)]
     pub over: Option<Answer>,
+}
+
+impl Limits {
+    /// Whether it limits anything.
+    pub(crate) const fn is_one(&self) -> bool {
+        self.calls.is_some()
+            || self.bytes.is_some()
+            || self.seconds.is_some()
+            || self.concurrent.is_some()
+    }
 }
 
 /// How an approval works.

@@ -113,6 +113,8 @@ impl Pdp {
         let (capability, version) = (declaration.name, declaration.version);
         let asked_by = Call { agent: &pending.agent, capability, version };
         let decision = set.decide(&asked_by, &effects, &Facts::default());
+        let bytes = crate::call::bytes_of(&effects);
+        let counted = crate::call::counted(set.set(), &pending.agent, &decision, bytes);
         let same = digest == pending.input && effects == pending.effects;
         let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
         let (Some(agent), Some(allowed)) = (agent, allowed) else {
@@ -128,7 +130,10 @@ impl Pdp {
         let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
         let permit = Permit::new(allowed, spec, performer, [input, answer]);
         let permit = permit.deferred(pending.run_within_ms);
-        self.record(draft(call, "accept", &yes.facts), Vec::new(), Some(permit))?;
+        let mut accepted = draft(call, "accept", &yes.facts);
+        accepted.facts.insert("counted".to_owned(), counted.clone());
+        self.record(accepted, Vec::new(), Some(permit))?;
+        self.state.counters.expect(call, &pending.agent, &counted);
         let json = json!({ "call": hex(&call), "verdict": "accept" });
         self.wait_for(call, yes, json.to_string());
         Ok(())

@@ -142,7 +142,7 @@ impl Pdp {
         let held = agent.paused || self.state.stopped;
         let (decision, counted) = self.decide(&asked_for, held);
         let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
-        draft.facts.insert("counted".to_owned(), counted);
+        draft.facts.insert("counted".to_owned(), counted.clone());
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
         let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
@@ -172,6 +172,7 @@ impl Pdp {
                 draft.facts.insert("performed_by".to_owned(), "pdp".to_owned());
                 draft.facts.insert("code".to_owned(), "ok".to_owned());
                 self.record(draft, vec![("input", false, asked.input)], None)?;
+                self.state.counters.expect(call, &name, &counted);
                 self.waiting.insert(call, waits(Then::Say(Status::Ok, json.to_string())));
             }
             Answer::Autonomous | Answer::Notify => {
@@ -181,6 +182,7 @@ impl Pdp {
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
                 let permit = Permit::new(allowed, spec, performer, [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
+                self.state.counters.expect(call, &name, &counted);
                 self.waiting.insert(call, waits(Then::End));
             }
         }
@@ -373,7 +375,7 @@ fn length(input: &OwnedFd) -> Result<u64, Refusal> {
     u64::try_from(status.st_size).map_err(|_negative| Refusal::Unavailable)
 }
 
-fn bytes_of(effects: &[Effect]) -> u64 {
+pub(crate) fn bytes_of(effects: &[Effect]) -> u64 {
     let bytes = effects.iter().filter_map(|effect| match effect.get(Field::Bytes) {
         Some(Value::Number(bytes)) => Some(*bytes),
         _ => None,
@@ -414,7 +416,7 @@ fn speaking<'a>(
 }
 
 /// The fact from which the counters of limits are folded.
-fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -> String {
+pub(crate) fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -> String {
     let mut words = Vec::new();
     for layer in set.layers_for(agent) {
         for rule in layer.rules.iter().filter(|rule| rule.limits.is_some()) {

@@ -220,6 +220,7 @@ impl Pdp {
                     }
                 }
                 self.closing.clear();
+                self.state.counters.forget_unrecorded();
                 // what it knows of the ledger holds still, and `fold` sees that this is the same one
                 self.folded = false;
                 self.ask_history();
@@ -339,6 +340,9 @@ impl Pdp {
                 Refusal::Bad { message: "the call has more effects than a record holds".to_owned() }
             }
         };
+        if let Some(call) = call {
+            self.state.counters.forget(&call);
+        }
         if let Some(waiting) = call.and_then(|call| self.waiting.remove(&call)) {
             say(&mut self.peers, waiting.door, waiting.number, refusal.status(), &refusal.json());
         }

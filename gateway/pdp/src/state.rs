@@ -253,14 +253,18 @@ impl State {
         }
     }
 
+    /// When a limit was used, in microseconds of this boot: what an earlier one used counts as used at the
+    /// start of this one.
+    fn at_us(&self, envelope: &Envelope) -> u64 {
+        if envelope.boot == self.boot { envelope.boot_us } else { 0 }
+    }
+
     fn decision(&mut self, envelope: &Envelope, length: u64, now: bool) {
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         let number = |name: &str| fact(name).parse().unwrap_or(0);
         let agent = fact("agent");
-        // what an earlier boot used counts as used at the start of this one
-        let at_us = if now { envelope.boot_us } else { 0 };
-        self.counters.count(&agent, &fact("counted"), at_us);
+        let at_us = self.at_us(envelope);
         let input_bytes: u64 = number("input_bytes");
         self.shares.count(&agent, input_bytes.saturating_add(length), at_us);
         let came = match fact("answer").as_str() {
@@ -277,6 +281,8 @@ impl State {
                 Came::Running
             }
         };
+        let goes_on = came == Came::Running;
+        self.counters.count(call, &agent, &fact("counted"), at_us, goes_on);
         if came == Came::Pending {
             let pending = Pending {
                 agent: agent.clone(),
@@ -309,6 +315,8 @@ impl State {
             }
             "accept" => {
                 if let Some(pending) = self.pending.remove(&call) {
+                    let (counted, at_us) = (fact("counted"), self.at_us(envelope));
+                    self.counters.count(call, &pending.agent, &counted, at_us, true);
                     self.networks.began(&pending.agent, call, &pending.effects);
                 }
                 if let Some(known) = self.calls.get_mut(&call) {
@@ -335,6 +343,8 @@ impl State {
             let text = "a call was cut off: it may have been performed or not".to_owned();
             self.notice(call, envelope, &text);
         }
+        let wall_us = fact("wall_us").and_then(|wall_us| wall_us.parse().ok());
+        self.counters.end(&call, wall_us.unwrap_or(0), self.at_us(envelope));
         let known = self.calls.get_mut(&call);
         let agent = known.as_ref().map(|known| known.agent.as_str());
         let dropped = fact("dropped_packets").and_then(|packets| packets.parse().ok());
