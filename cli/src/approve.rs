@@ -28,6 +28,35 @@ pub(crate) enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Yes to this and to more calls like it: a grant, bounded, which ends with the boot. The call itself
+    /// is answered with yes as well.
+    Grant {
+        /// The call's number.
+        call: String,
+        /// The digest that you saw; without it the one that is shown now.
+        #[arg(long)]
+        digest: Option<String>,
+        /// What must hold of the effects, as a JSON object in the policy's own grammar, such as
+        /// '{"path":{"under":"/workspace/tmp"}}'; without it they must be exactly these.
+        #[arg(long = "where", value_name = "JSON")]
+        scope: Option<String>,
+        /// How many calls, at most 1,000.
+        #[arg(long, default_value_t = 20)]
+        calls: u32,
+        /// For how long, such as 30m, at most 1d.
+        #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = seconds)]
+        seconds: u64,
+        /// Why, for the ledger.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// The grants in force, with what is left of each.
+    Grants,
+    /// Takes a grant back.
+    Revoke {
+        /// The grant's number.
+        grant: String,
+    },
     /// No.
     Deny {
         /// The call's number.
@@ -38,19 +67,49 @@ pub(crate) enum Command {
     },
 }
 
+fn seconds(text: &str) -> Result<u64, String> {
+    policy::Span::read(text)
+        .map(|span| span.0)
+        .ok_or_else(|| "a time such as 45s, 30m or 12h".to_owned())
+}
+
+/// Shows a call that waits, unless for a program; the digest that a yes is given to.
+fn seen(desk: &Desk, call: &str, digest: Option<&String>, as_json: bool) -> Result<String> {
+    let shown = desk.act(Act::ApprovalShow { call: call.to_owned() })?;
+    if !as_json {
+        one(&shown);
+    }
+    let now = shown.get("digest").and_then(Json::as_str).map(str::to_owned);
+    digest.cloned().or(now).context("this call waits for nobody any more")
+}
+
 pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
     let answer = match command {
         Command::List => desk.act(Act::Approvals)?,
         Command::Show { call } => desk.act(Act::ApprovalShow { call: call.clone() })?,
         Command::Accept { call, digest, reason } => {
-            let shown = desk.act(Act::ApprovalShow { call: call.clone() })?;
-            if !as_json {
-                one(&shown);
-            }
-            let now = shown.get("digest").and_then(Json::as_str).map(str::to_owned);
-            let digest = digest.clone().or(now).context("this call waits for nobody any more")?;
+            let digest = seen(desk, call, digest.as_ref(), as_json)?;
             let (call, reason) = (call.clone(), reason.clone());
             desk.act(Act::Accept { call, digest, reason })?
+        }
+        Command::Grant { call, digest, scope, calls, seconds, reason } => {
+            let digest = seen(desk, call, digest.as_ref(), as_json)?;
+            let (calls, seconds) = (*calls, *seconds);
+            let (of, shown, scope, why) =
+                (call.clone(), digest.clone(), scope.clone(), reason.clone());
+            let grant = Act::Grant { call: of, digest: shown, scope, calls, seconds, reason: why };
+            let granted = desk.act(grant)?;
+            let (call, reason) = (call.clone(), reason.clone());
+            let mut answer = desk.act(Act::Accept { call, digest, reason })?;
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert("grant".to_owned(), granted.get("call").cloned().unwrap_or_default());
+            }
+            answer
+        }
+        Command::Grants => desk.act(Act::Grants)?,
+        Command::Revoke { grant } => {
+            desk.act(Act::GrantRevoke { grant: grant.clone() })?;
+            serde_json::json!({ "verdict": "revoked" })
         }
         Command::Deny { call, reason } => {
             desk.act(Act::Deny { call: call.clone(), reason: reason.clone() })?
@@ -63,8 +122,14 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
         if list.is_empty() {
             render::line("nothing waits");
         }
+    } else if let Some(list) = answer.get("grants").and_then(Json::as_array) {
+        list.iter().for_each(grant);
+        if list.is_empty() {
+            render::line("no grant is in force");
+        }
     } else if let Some(verdict) = answer.get("verdict") {
-        render::line(&format!("recorded: {}", render::text(verdict)));
+        let grant = answer.get("grant").map(|grant| format!(", grant {}", render::text(grant)));
+        render::line(&format!("recorded: {}{}", render::text(verdict), grant.unwrap_or_default()));
     } else {
         one(&answer);
     }
@@ -82,6 +147,21 @@ fn one(approval: &Json) {
     } else {
         render::line(&format!("  {}", text("status")));
     }
+}
+
+fn grant(grant: &Json) {
+    let text = |name: &str| grant.get(name).map(render::text).unwrap_or_default();
+    render::line(&format!("{} {} {}", text("grant"), text("agent"), text("capability")));
+    match grant.get("scope").filter(|scope| !scope.is_null()) {
+        Some(scope) => render::line(&format!("  where {}", render::text(scope))),
+        None => {
+            for effect in grant.get("effects").and_then(Json::as_array).into_iter().flatten() {
+                render::line(&format!("  {}", render::text(effect)));
+            }
+        }
+    }
+    let (left, calls, seconds) = (text("left"), text("calls"), text("seconds_left"));
+    render::line(&format!("  {left} of {calls} calls, {seconds} s left, by {}", text("operator")));
 }
 
 pub(crate) fn notices(desk: &Desk, acknowledge: Option<&str>, as_json: bool) -> Result<Ended> {

@@ -16,6 +16,8 @@ mod cuts;
 mod desk;
 #[path = "door/forged.rs"]
 mod forged;
+#[path = "door/grants.rs"]
+mod grants;
 #[path = "door/headless.rs"]
 mod headless;
 #[path = "door/hostile.rs"]

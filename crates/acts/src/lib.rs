@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 use contract::digits::{hex, unhex, unhex_array};
+use contract::effect::Effect;
+use contract::perform::CallId;
 use contract::statement::{Act, CONTEXT, Statement};
 use ed25519_dalek::{Signature, VerifyingKey};
-use ledger::{Envelope, Kind};
+use ledger::{Digest, Envelope, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a record does not count.
@@ -132,6 +134,27 @@ fn is_an_operators(record: &Envelope) -> bool {
     }
 }
 
+/// The digest of what is shown to a person who is asked: the call, who calls what, every effect, the
+/// input's own digest. A yes is bound to it. Nothing where there is no encoding that could be signed.
+#[must_use]
+pub fn digest_of_shown(
+    call: &CallId,
+    agent: &str,
+    capability: &str,
+    effects: &[Effect],
+    input: &[u8; 32],
+) -> Option<String> {
+    let shown = (call, agent, capability, effects, input);
+    contract::cbor::encode(&shown).ok().map(|bytes| Digest::of(&bytes).to_string())
+}
+
+/// The digest of what the record of a grant says was shown.
+fn shown(record: &Envelope) -> Option<String> {
+    let fact = |name: &str| record.facts.get(name).map(String::as_str);
+    let (call, input) = (unhex_array(fact("of")?)?, unhex_array(fact("input_digest")?)?);
+    digest_of_shown(&call, fact("agent")?, fact("capability")?, &record.effects, &input)
+}
+
 /// Whether the record is what this act leads to.
 fn says(act: &Act, record: &Envelope) -> bool {
     let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
@@ -170,6 +193,17 @@ fn says(act: &Act, record: &Envelope) -> bool {
             let verdict = verdicts.iter().any(|verdict| is("verdict", verdict));
             record.kind == Kind::Approval && verdict && is("digest", digest) && call(of)
         }
+        Act::Grant { call: of, digest, scope, calls, seconds, .. } => {
+            let number = |name: &str, value: u64| is(name, &value.to_string());
+            recorded("grant")
+                && is("of", of)
+                && is("digest", digest)
+                && record.facts.get("scope") == scope.as_ref()
+                && number("calls", u64::from(*calls))
+                && number("seconds", *seconds)
+                && shown(record).as_ref() == Some(digest)
+        }
+        Act::GrantRevoke { grant } => recorded("grant-revoke") && is("grant", grant),
         Act::Deny { call: of, .. } => {
             record.kind == Kind::Approval && is("verdict", "deny") && call(of)
         }
@@ -179,6 +213,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::AgentNet { .. }
         | Act::Approvals
         | Act::ApprovalShow { .. }
+        | Act::Grants
         | Act::Notices
         | Act::PolicyShow
         | Act::PolicyExplain { .. }

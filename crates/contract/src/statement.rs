@@ -95,6 +95,29 @@ pub enum Act {
         /// Why, for the record and the agent.
         reason: Option<String>,
     },
+    /// Yes to more than one call, bounded: made of one that waits, which it does not answer.
+    Grant {
+        /// The call that waits.
+        call: String,
+        /// The digest of what was seen.
+        digest: String,
+        /// What must hold of the effects that are asked for, a JSON object in the policy's own grammar;
+        /// without it they must be exactly those of the call.
+        scope: Option<String>,
+        /// How many calls, at most 1,000.
+        calls: u32,
+        /// For how long, at most a day.
+        seconds: u64,
+        /// Why, for the record.
+        reason: Option<String>,
+    },
+    /// A grant is taken back.
+    GrantRevoke {
+        /// Its number, 32 hexadecimal digits.
+        grant: String,
+    },
+    /// The grants in force.
+    Grants,
     /// What happened that a person is to know.
     Notices,
     /// It is known now.

@@ -139,18 +139,12 @@ impl Pdp {
             }
             Act::Stop => self.recorded(stated, "stop", Vec::new(), None),
             Act::Start => self.recorded(stated, "start", Vec::new(), None),
-            Act::Accept { call, digest, reason } => {
-                self.accept(stated, &call, &digest, reason.unwrap_or_default())
-            }
-            Act::Deny { call, reason } => self.deny(stated, &call, reason.unwrap_or_default()),
-            Act::Acknowledge { call } => {
-                let id =
-                    unhex_array::<16>(&call).ok_or_else(|| not_found("notice of this call"))?;
-                if !self.state.notices.iter().any(|notice| notice.call == id) {
-                    return Err(not_found("notice of this call"));
-                }
-                self.recorded(stated, "acknowledge", Vec::new(), Some(id))
-            }
+            act @ (Act::Accept { .. }
+            | Act::Deny { .. }
+            | Act::Grant { .. }
+            | Act::GrantRevoke { .. }) => self.verdict(stated, act),
+            Act::Grants => Ok(Some(self.grants())),
+            Act::Acknowledge { call } => self.acknowledge(stated, &call),
             Act::PolicyApply { body } => self.policy_apply(stated, &body),
             Act::OperatorAdd { name, key, recipient } => {
                 unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
@@ -200,11 +194,30 @@ impl Pdp {
         call: Option<CallId>,
     ) -> Result<Option<String>, Refusal> {
         let call = call.map_or_else(|| self.random_call(), Ok)?;
-        let draft = act_draft(call, act, stated.facts, facts);
+        self.recorded_of(stated, (act, call), facts, Vec::new())
+    }
+
+    /// The same, of an act that speaks of effects.
+    pub(crate) fn recorded_of(
+        &mut self,
+        stated: Stated,
+        (act, call): (&str, CallId),
+        facts: Vec<(&str, String)>,
+        effects: Vec<Effect>,
+    ) -> Result<Option<String>, Refusal> {
+        let mut draft = act_draft(call, act, stated.facts, facts);
+        draft.effects = effects;
         self.record(draft, Vec::new(), None)?;
         let then = Then::Say(Status::Ok, json!({ "call": hex(&call) }).to_string());
         self.await_call(call, stated.door, stated.number, then);
         Ok(None)
+    }
+
+    fn acknowledge(&mut self, stated: Stated, call: &str) -> Result<Option<String>, Refusal> {
+        let known = |id: &CallId| self.state.notices.iter().any(|notice| notice.call == *id);
+        let id = unhex_array::<16>(call).filter(known);
+        let id = id.ok_or_else(|| not_found("notice of this call"))?;
+        self.recorded(stated, "acknowledge", Vec::new(), Some(id))
     }
 
     fn known_agent(&self, name: &str) -> Result<&Agent, Refusal> {

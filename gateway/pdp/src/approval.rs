@@ -10,6 +10,7 @@ use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::perform::CallId;
+use contract::statement::Act;
 use ledger::Kind;
 use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter};
 use policy::{Answer, Call, Facts};
@@ -32,7 +33,7 @@ fn draft(call: CallId, verdict: &str, facts: &[(String, String)]) -> Draft {
 }
 
 impl Pdp {
-    fn pending(&self, call: &str) -> Result<(CallId, Pending), Refusal> {
+    pub(crate) fn pending(&self, call: &str) -> Result<(CallId, Pending), Refusal> {
         let id = unhex_array::<16>(call).ok_or_else(|| bad("`call`: 32 hexadecimal digits"))?;
         match self.state.pending.get(&id) {
             Some(pending) => Ok((id, pending.clone())),
@@ -40,6 +41,21 @@ impl Pdp {
                 Err(Refusal::Conflict { message: "this call waits for nobody any more".to_owned() })
             }
             None => Err(not_found("call of this number")),
+        }
+    }
+
+    /// What a person says of what waits for one.
+    pub(crate) fn verdict(&mut self, stated: Stated, act: Act) -> Result<Option<String>, Refusal> {
+        match act {
+            Act::Accept { call, digest, reason } => {
+                self.accept(stated, &call, &digest, reason.unwrap_or_default())
+            }
+            Act::Deny { call, reason } => self.deny(stated, &call, reason.unwrap_or_default()),
+            Act::Grant { call, digest, scope, calls, seconds, reason: _ } => {
+                self.grant(stated, (call, digest), scope, (calls, seconds))
+            }
+            Act::GrantRevoke { grant } => self.grant_revoke(stated, grant),
+            _ => Err(bad("this is no verdict")),
         }
     }
 
@@ -54,7 +70,7 @@ impl Pdp {
     }
 
     /// Yes.
-    pub(crate) fn accept(
+    fn accept(
         &mut self,
         stated: Stated,
         call: &str,
@@ -140,7 +156,7 @@ impl Pdp {
     }
 
     /// No.
-    pub(crate) fn deny(
+    fn deny(
         &mut self,
         stated: Stated,
         call: &str,

@@ -4,7 +4,7 @@
 use crate::limits;
 use crate::peers::{AUDIT, edge_of};
 use crate::refusal::{Refusal, say};
-use crate::state::Agent;
+use crate::state::{Agent, Pending};
 use crate::{Pdp, Then, Waiting};
 use capabilities::{Accepted, Declaration, Performer};
 use contract::bytes::Bytes;
@@ -39,7 +39,7 @@ pub(crate) struct Allowed(());
 
 impl Allowed {
     /// By a decision that is at most `most` restrictive: without a person `notify`, where a person
-    /// has said yes `approval`.
+    /// has said yes, to this call or by a grant, `approval`.
     pub(crate) fn by(decision: &Decision, most: Answer) -> Option<Self> {
         (decision.answer <= most).then_some(Self(()))
     }
@@ -144,6 +144,8 @@ impl Pdp {
         let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
         draft.facts.insert("counted".to_owned(), counted.clone());
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
+        let grant = self.granted(&asked_for, &decision);
+        draft.facts.extend(grant.map(|grant| ("grant".to_owned(), hex(&grant))));
         let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
             Answer::Blocked => {
@@ -153,20 +155,12 @@ impl Pdp {
                 self.record(draft, vec![("input", false, asked.input)], None)?;
                 self.waiting.insert(call, waits(Then::Say(refusal.status(), refusal.json())));
             }
-            Answer::Approval if pending >= PENDING_MAX => return Err(Refusal::TooManyPending),
-            Answer::Approval => {
-                let digest = self.ask_person(&mut draft, call, &asked_for, &decision);
-                let json = json!({ "status": "pending", "call": hex(&call), "digest": digest,
-                    "next": "an operator decides; ask again with the call's number" });
-                // a long one lies in the ledger alone until somebody says yes
-                let small = input_bytes <= HELD_INPUT_BYTES_MAX;
-                let held = small.then(|| asked.input.try_clone()).transpose();
-                let held = held.map_err(|_error| Refusal::Unavailable)?;
-                self.record(draft, vec![("input", true, asked.input)], None)?;
-                self.held.extend(held.map(|input| (call, input)));
-                self.waiting.insert(call, waits(Then::Say(Status::Pending, json.to_string())));
+            Answer::Approval if grant.is_none() => {
+                let input = (asked.input, input_bytes);
+                let then = self.ask_person(draft, call, &asked_for, &decision, input)?;
+                self.waiting.insert(call, waits(then));
             }
-            Answer::Autonomous | Answer::Notify if declaration.performer == Performer::Pdp => {
+            _ if declaration.performer == Performer::Pdp => {
                 let json = json!({ "name": name, "workspace": "/workspace",
                     "added_us": agent.added_us, "call": hex(&call) });
                 draft.facts.insert("performed_by".to_owned(), "pdp".to_owned());
@@ -175,18 +169,30 @@ impl Pdp {
                 self.state.counters.expect(call, &name, &counted);
                 self.waiting.insert(call, waits(Then::Say(Status::Ok, json.to_string())));
             }
-            Answer::Autonomous | Answer::Notify => {
-                let allowed = Allowed::by(&decision, Answer::Notify).ok_or(Refusal::Unavailable)?;
+            _ => {
+                let most = if grant.is_some() { Answer::Approval } else { Answer::Notify };
+                let allowed = Allowed::by(&decision, most).ok_or(Refusal::Unavailable)?;
                 let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
                 let spec = spec(call, &asked_for, &name, agent.disk_uid);
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
                 let permit = Permit::new(allowed, spec, performer, [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
                 self.state.counters.expect(call, &name, &counted);
+                if let Some(grant) = grant {
+                    self.state.grants.expect(call, grant);
+                }
                 self.waiting.insert(call, waits(Then::End));
             }
         }
         Ok(())
+    }
+
+    fn asks_too_often(&self, agent: &str) -> bool {
+        let asks = |waiting: &&Waiting| {
+            waiting.agent == agent && matches!(waiting.then, Then::Say(Status::Pending, _))
+        };
+        let waiting = self.waiting.values().filter(asks).count();
+        self.state.asks.are_too_many(agent, waiting, linux::clock::boot_us())
     }
 
     /// The agent that a token belongs to.
@@ -243,8 +249,36 @@ impl Pdp {
         draft
     }
 
-    /// The facts of a question to a person; returns its digest, which binds what is seen.
+    /// Asks a person, unless this agent asks too much.
     fn ask_person(
+        &mut self,
+        mut draft: Draft,
+        call: CallId,
+        asked: &Asked<'_>,
+        decision: &Decision,
+        (input, input_bytes): (OwnedFd, u64),
+    ) -> Result<Then, Refusal> {
+        let of_agent = |pending: &&Pending| pending.agent == asked.agent;
+        if self.state.pending.values().filter(of_agent).count() >= PENDING_MAX {
+            return Err(Refusal::TooManyPending);
+        }
+        if self.asks_too_often(asked.agent) {
+            return Err(Refusal::TooManyAsks);
+        }
+        let digest = self.question(&mut draft, call, asked, decision);
+        let json = json!({ "status": "pending", "call": hex(&call), "digest": digest,
+            "next": "an operator decides; ask again with the call's number" });
+        // a long one lies in the ledger alone until somebody says yes
+        let small = input_bytes <= HELD_INPUT_BYTES_MAX;
+        let held = small.then(|| input.try_clone()).transpose();
+        let held = held.map_err(|_error| Refusal::Unavailable)?;
+        self.record(draft, vec![("input", true, input)], None)?;
+        self.held.extend(held.map(|input| (call, input)));
+        Ok(Then::Say(Status::Pending, json.to_string()))
+    }
+
+    /// The facts of a question to a person; returns its digest, which binds what is seen.
+    fn question(
         &self,
         draft: &mut Draft,
         call: CallId,
@@ -262,8 +296,10 @@ impl Pdp {
             }
             draft.facts.insert("rule".to_owned(), limits::name(layer, &rule.name));
         }
-        let digest =
-            digest(call, asked.agent, &asked.declaration.id(), &asked.effects, &asked.digest);
+        let id = asked.declaration.id();
+        let digest = acts::digest_of_shown(&call, asked.agent, &id, &asked.effects, &asked.digest);
+        // what cannot be encoded has no digest that anybody could sign
+        let digest = digest.unwrap_or_default();
         let decide_by_ms = boot_ms() + decide_s.saturating_mul(1_000);
         let facts = [
             ("digest", digest.clone()),
@@ -356,19 +392,6 @@ pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -
     }
 }
 
-/// What a person's yes is bound to: the call, who calls what, every effect, the input.
-pub(crate) fn digest(
-    call: CallId,
-    agent: &str,
-    capability: &str,
-    effects: &[Effect],
-    input: &[u8; 32],
-) -> String {
-    let seen = (call, agent, capability, effects, input);
-    // what cannot be encoded has no digest that anybody could sign
-    contract::cbor::encode(&seen).map_or(String::new(), |bytes| hex(&Sha256::digest(bytes)))
-}
-
 /// The length of an input in bytes.
 fn length(input: &OwnedFd) -> Result<u64, Refusal> {
     let status = rustix::fs::fstat(input).map_err(|_errno| Refusal::Unavailable)?;
@@ -399,7 +422,7 @@ fn rules(decision: &Decision) -> String {
 }
 
 /// The rules that spoke for the decision's answer, each once.
-fn speaking<'a>(
+pub(crate) fn speaking<'a>(
     set: &'a Set,
     agent: &'a str,
     decision: &Decision,

@@ -6,8 +6,10 @@
 mod act;
 mod answers;
 mod approval;
+mod asks;
 mod boot;
 mod call;
+mod grant;
 mod ledger_view;
 mod limits;
 mod network;
@@ -221,6 +223,7 @@ impl Pdp {
                 }
                 self.closing.clear();
                 self.state.counters.forget_unrecorded();
+                self.state.grants.forget_unrecorded();
                 // what it knows of the ledger holds still, and `fold` sees that this is the same one
                 self.folded = false;
                 self.ask_history();
@@ -342,6 +345,7 @@ impl Pdp {
         };
         if let Some(call) = call {
             self.state.counters.forget(&call);
+            self.state.grants.settle(call, None);
         }
         if let Some(waiting) = call.and_then(|call| self.waiting.remove(&call)) {
             say(&mut self.peers, waiting.door, waiting.number, refusal.status(), &refusal.json());

@@ -15,6 +15,7 @@ pub(crate) enum Refusal {
     BadInput { message: String },
     TooMany,
     TooManyPending,
+    TooManyAsks,
     Share,
     Unavailable,
     Full,
@@ -53,7 +54,7 @@ impl Refusal {
             Self::Unauthenticated | Self::Signature { .. } => Status::Unauthenticated,
             Self::UnknownCapability | Self::NotFound { .. } => Status::NotFound,
             Self::BadInput { .. } | Self::Bad { .. } => Status::Bad,
-            Self::TooMany | Self::TooManyPending | Self::Share => Status::Busy,
+            Self::TooMany | Self::TooManyPending | Self::TooManyAsks | Self::Share => Status::Busy,
             Self::Unavailable | Self::NotThere => Status::Unavailable,
             Self::Full => Status::Full,
             Self::Conflict { .. } => Status::Conflict,
@@ -69,6 +70,7 @@ impl Refusal {
             Self::BadInput { .. } => "bad_input",
             Self::TooMany => "too_many_calls",
             Self::TooManyPending => "too_many_pending",
+            Self::TooManyAsks => "too_many_asks",
             Self::Share => "ledger_share",
             Self::Unavailable => "unavailable",
             Self::Full => "ledger_full",
@@ -97,6 +99,10 @@ impl Refusal {
             Self::TooManyPending => (
                 "too many calls of this agent wait for a person".to_owned(),
                 "wait until some of them are decided",
+            ),
+            Self::TooManyAsks => (
+                "this agent has asked persons too often within an hour".to_owned(),
+                "do what needs no person, or ask later",
             ),
             Self::Share => (
                 "this agent has written its share of the ledger within a day".to_owned(),

@@ -2,7 +2,9 @@
 //! order, at the start from the ledger's history and then as each becomes durable, so that a pdp that
 //! starts again knows what the one before knew.
 
+use crate::asks::Asks;
 use crate::boot::PRINCIPAL;
+use crate::grant::Grants;
 use crate::limits::{Counters, Shares};
 use crate::network::Networks;
 use acts::{ActError, Acts};
@@ -107,6 +109,8 @@ pub(crate) struct State {
     pub(crate) calls: BTreeMap<CallId, Known>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) counters: Counters,
+    pub(crate) grants: Grants,
+    pub(crate) asks: Asks,
     pub(crate) shares: Shares,
     pub(crate) networks: Networks,
     /// Requests that were refused before they were calls.
@@ -230,8 +234,14 @@ impl State {
                 }
             }
             "agent-pause" => self.change(&name, |agent| agent.paused = true),
-            "agent-resume" => self.change(&name, |agent| agent.paused = false),
+            "agent-resume" => {
+                self.change(&name, |agent| agent.paused = false);
+                self.asks.resumed(&name);
+            }
             "agent-revoke" => self.change(&name, |agent| agent.revoked = true),
+            // those of an earlier boot are over
+            "grant" if envelope.boot == self.boot => self.grants.made(envelope),
+            "grant-revoke" => self.grants.revoked(fact("grant")),
             "stop" => self.stopped = true,
             "start" => self.stopped = false,
             "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),
@@ -267,8 +277,10 @@ impl State {
         let at_us = self.at_us(envelope);
         let input_bytes: u64 = number("input_bytes");
         self.shares.count(&agent, input_bytes.saturating_add(length), at_us);
+        let grant = envelope.facts.get("grant").map(String::as_str);
+        self.grants.settle(call, grant);
         let came = match fact("answer").as_str() {
-            "approval" => Came::Pending,
+            "approval" if grant.is_none() => Came::Pending,
             "blocked" => Came::Not(fact("reason")),
             _ if !fact("performed_by").is_empty() => Came::Ended(fact("code"), None),
             answer => {
@@ -284,6 +296,9 @@ impl State {
         let goes_on = came == Came::Running;
         self.counters.count(call, &agent, &fact("counted"), at_us, goes_on);
         if came == Came::Pending {
+            if now {
+                self.asks.asked(&agent, at_us);
+            }
             let pending = Pending {
                 agent: agent.clone(),
                 capability: fact("capability"),
@@ -324,11 +339,25 @@ impl State {
                 }
             }
             verdict => {
-                self.pending.remove(&call);
+                let pending = self.pending.remove(&call);
+                if let Some(pending) = pending.filter(|_| verdict == "deny") {
+                    self.denied(&pending.agent, call, envelope);
+                }
                 if let Some(known) = self.calls.get_mut(&call) {
                     known.came = Came::Not(verdict.to_owned());
                 }
             }
+        }
+    }
+
+    /// A person said no.
+    fn denied(&mut self, agent: &str, call: CallId, envelope: &Envelope) {
+        let now = envelope.boot == self.boot;
+        if now && self.asks.denied(agent, envelope.boot_us) {
+            self.change(agent, |agent| agent.paused = true);
+            let text =
+                format!("{agent} is paused: a person said no three times within ten minutes");
+            self.notice(call, envelope, &text);
         }
     }
 

@@ -194,7 +194,7 @@ tried('socket', lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
 }
 
 /// Waits until pdp was started `starts` times and serves.
-fn ready_again(operated: &Operated, starts: u64) -> Result<()> {
+pub(crate) fn ready_again(operated: &Operated, starts: u64) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while Instant::now() < deadline {
         if let (0, lines, _) = operated.try_krux(&["service", "list"])? {

@@ -1,0 +1,81 @@
+//! Standing answers: a grant lets through what was signed for, so often, also by a pdp that is started
+//! again, until it is taken back; and an agent that is told no again and again is paused.
+
+use crate::approvals::{end, ready_again};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value as Json, json};
+use tests::{Client, Image, Operated, Reply};
+
+fn delete(client: &Client, path: &str) -> Result<Reply> {
+    let written = client.call("filesystem.write", &json!({ "path": path, "content": "x" }));
+    ensure!(written.code() == "ok", "{written:?}");
+    Ok(client.call("filesystem.delete", &json!({ "path": path })))
+}
+
+/// A deletion that waits: its number.
+fn asked(client: &Client, path: &str) -> Result<String> {
+    let reply = delete(client, path)?;
+    ensure!(reply.status == 202, "{path} was not asked for: {reply:?}");
+    reply.number().map(str::to_owned).context("number")
+}
+
+fn lets_through(client: &Client, path: &str) -> Result<()> {
+    let reply = delete(client, path)?;
+    ensure!(reply.status == 200, "{path} was not let through: {reply:?}");
+    Ok(())
+}
+
+/// A grant of three deletions beneath `t`, made of one that waits, which is performed.
+fn grant(operated: &Operated, client: &Client) -> Result<String> {
+    let call = asked(client, "t/first")?;
+    let scope = json!({ "path": { "under": "/workspace/t" } }).to_string();
+    let words = ["approve", "grant", &call, "--where", &scope, "--calls", "3", "--for", "10m"];
+    let said = operated.krux(&words)?;
+    ensure!(end(client, &call)?.code() == "ok", "the call itself was not answered");
+    said.get("grant").and_then(Json::as_str).map(str::to_owned).context("grant")
+}
+
+#[test]
+fn a_grant_lets_through_what_was_signed_for_and_is_taken_back() -> Result<()> {
+    let mut operated = Operated::start(&Image::test("smoke")?, "grants")?;
+    operated.pair()?;
+    let (client, other) = (operated.agent("asker")?, operated.agent("other")?);
+    for client in [&client, &other] {
+        let made = client.call("filesystem.mkdir", &json!({ "path": "t" }));
+        ensure!(made.code() == "ok", "{made:?}");
+    }
+    let given = grant(&operated, &client)?;
+    lets_through(&client, "t/one")?;
+    asked(&client, "beside")?;
+    asked(&other, "t/one")?;
+    operated.krux(&["service", "restart", "pdp"])?;
+    ready_again(&operated, 2)?;
+    lets_through(&client, "t/two")?;
+    let list = operated.krux(&["approve", "grants"])?;
+    ensure!(list.pointer("/grants/0/left") == Some(&json!(1)), "{list}");
+    lets_through(&client, "t/three")?;
+    asked(&client, "t/four")?;
+    let taken = grant(&operated, &client)?;
+    lets_through(&client, "t/five")?;
+    operated.krux(&["approve", "revoke", &taken])?;
+    asked(&client, "t/six")?;
+    ensure!(operated.try_krux(&["approve", "revoke", &taken])?.0 == 3, "revoked twice");
+    // each use names its grant, and all of it verifies
+    let export = operated.config.join("export");
+    operated.krux(&["audit", "export", &export.display().to_string()])?;
+    let verified = operated.krux(&["audit", "verify", &export.display().to_string()])?;
+    ensure!(verified.get("intact") == Some(&Json::Bool(true)), "{verified}");
+    let (_, records, _) = operated.try_krux(&["audit", "query", "--agent", "asker"])?;
+    let uses = records.iter().filter(|record| record.to_string().contains(&given)).count();
+    ensure!(uses >= 3, "{uses} records name the grant {given}");
+    // three times no: paused, until somebody has looked
+    for path in ["a", "b", "c"] {
+        let call = asked(&other, path)?;
+        operated.krux(&["approve", "deny", &call])?;
+    }
+    ensure!(other.call("agent.whoami", &json!({})).code() == "held", "it is not paused");
+    operated.krux(&["agent", "resume", "other"])?;
+    ensure!(other.call("agent.whoami", &json!({})).code() == "ok", "it is not resumed");
+    operated.krux(&["shutdown"])?;
+    operated.machine.wait_gone(60)
+}
