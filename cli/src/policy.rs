@@ -1,4 +1,6 @@
-//! `krux policy`: check, test, explain.
+//! `krux policy`: check, test, explain, replay.
+
+mod replay;
 
 use crate::ended::Ended;
 use crate::remote::{Desk, sha256};
@@ -28,6 +30,9 @@ pub(crate) enum Command {
         #[arg(long)]
         cases: String,
     },
+    /// Decides again what a ledger's export says was decided: each must come out as it was recorded, or,
+    /// with `--against`, says what another text would change. Exit code 1 when anything differs.
+    Replay(replay::Words),
     /// The text of a box's policy.
     Show,
     /// Replaces a box's policy as a whole, after it was checked here.
@@ -77,7 +82,10 @@ pub(crate) struct SetFiles {
 impl Command {
     /// Whether it needs no box.
     pub(crate) const fn is_local(&self) -> bool {
-        matches!(self, Self::Check { .. } | Self::Test { .. } | Self::Explain { .. })
+        matches!(
+            self,
+            Self::Check { .. } | Self::Test { .. } | Self::Explain { .. } | Self::Replay(_)
+        )
     }
 }
 
@@ -97,7 +105,10 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             let act = Act::PolicyApply { body: sha256(text.as_bytes()) };
             desk.send(act, Some(text.as_bytes()))?.json()?
         }
-        Command::Check { .. } | Command::Test { .. } | Command::Explain { .. } => {
+        Command::Check { .. }
+        | Command::Test { .. }
+        | Command::Explain { .. }
+        | Command::Replay(_) => {
             return Ok(Ended::Usage);
         }
     };
@@ -123,6 +134,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
     match command {
         Command::Check { files } => check(files, as_json),
         Command::Test { set, cases } => test(set, cases, as_json),
+        Command::Replay(words) => replay::run(words, as_json),
         Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
         Command::Show | Command::Apply { .. } | Command::ExplainBox { .. } => Ok(false),
     }

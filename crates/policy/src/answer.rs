@@ -76,11 +76,15 @@ impl CapabilityName {
         (word(category) && word(verb)).then(|| Self { name: name.to_owned(), version })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Without its version.
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) const fn version(&self) -> Option<u32> {
+    /// The version, if one is meant.
+    #[must_use]
+    pub const fn version(&self) -> Option<u32> {
         self.version
     }
 
@@ -138,6 +142,19 @@ pub enum Because {
     CouldNotDecide,
 }
 
+impl Because {
+    /// How records of decisions name it: the rule, or a word in brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Rule { name, .. } => name,
+            Self::Otherwise => "(otherwise)",
+            Self::NoEffect => "(no effect)",
+            Self::CouldNotDecide => "(could not decide)",
+        }
+    }
+}
+
 /// The answer to one effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
@@ -154,4 +171,14 @@ pub struct Decision {
     pub answer: Answer,
     /// The answer to each effect, in the call's order.
     pub effects: Vec<Decided>,
+}
+
+impl Decision {
+    /// What spoke, as records of decisions name it: each once, sorted, separated by blanks.
+    #[must_use]
+    pub fn rule_names(&self) -> String {
+        let because = self.effects.iter().flat_map(|decided| &decided.because);
+        let names: BTreeSet<&str> = because.map(Because::name).collect();
+        names.into_iter().collect::<Vec<&str>>().join(" ")
+    }
 }

@@ -18,6 +18,15 @@ pub struct Layer {
     pub rules: Vec<Rule>,
 }
 
+impl Layer {
+    /// The name of a rule of this layer, as records of decisions have it: without blanks and `=`, which
+    /// separate such names there.
+    #[must_use]
+    pub fn rule_name(&self, rule: &str) -> String {
+        format!("{}/{}", self.kind, rule.replace([' ', '='], "_"))
+    }
+}
+
 /// One granting layer and the limits on it.
 #[derive(Debug, Clone)]
 pub struct Set {
@@ -67,8 +76,19 @@ impl Set {
     }
 
     /// Every layer, the granting one first.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         std::iter::once(&self.granting).chain(&self.limits)
+    }
+
+    /// The rules whose names, as [`Layer::rule_name`] gives them, are in `names`, separated by blanks.
+    #[must_use]
+    pub fn rules_named(&self, names: &str) -> BTreeSet<(LayerKind, String)> {
+        let names: BTreeSet<&str> = names.split(' ').filter(|name| !name.is_empty()).collect();
+        let rules =
+            self.layers().flat_map(|layer| layer.rules.iter().map(move |rule| (layer, rule)));
+        let named =
+            rules.filter(|(layer, rule)| names.contains(layer.rule_name(&rule.name).as_str()));
+        named.map(|(layer, rule)| (layer.kind.clone(), rule.name.clone())).collect()
     }
 
     /// The layers that speak about `agent`, the granting one first.

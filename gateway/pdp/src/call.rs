@@ -1,7 +1,6 @@
 //! A call on its way: credential, types, lowering, decision, record, spec. A [`Permit`] is what lets a
 //! spec out; it comes from a decision alone, and recording consumes it.
 
-use crate::limits;
 use crate::peers::{AUDIT, edge_of};
 use crate::refusal::{Refusal, say};
 use crate::state::{Agent, Pending};
@@ -15,9 +14,10 @@ use contract::perform::{AgentPlace, CallId, Limits, Spec};
 use ledger::writer::{Body, Draft, MESSAGES_VERSION, Release, ToWriter};
 use ledger::{Digest, Kind};
 use linux::clock::boot_ms;
-use policy::{Answer, Because, Call, Decision, Facts, Set};
+use policy::{Answer, Because, Call, Decision, Facts, LayerKind, Set};
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 /// Longest input.
@@ -140,9 +140,13 @@ impl Pdp {
         let call = self.random_call()?;
         let asked_for = Asked { agent: &name, declaration, effects, digest };
         let held = agent.paused || self.state.stopped;
-        let (decision, counted) = self.decide(&asked_for, held);
+        let (decision, [counted, used_up]) = self.decide(&asked_for, held);
         let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
         draft.facts.insert("counted".to_owned(), counted.clone());
+        if !used_up.is_empty() {
+            // what a decision was made with is beside it, so that it can be made again
+            draft.facts.insert("exhausted".to_owned(), used_up);
+        }
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
         let grant = self.granted(&asked_for, &decision);
         draft.facts.extend(grant.map(|grant| ("grant".to_owned(), hex(&grant))));
@@ -210,16 +214,18 @@ impl Pdp {
         if inside { Ok((name.clone(), agent.clone())) } else { Err(Refusal::Unauthenticated) }
     }
 
-    /// The policy's answer, and which limits it uses.
-    fn decide(&self, asked: &Asked<'_>, held: bool) -> (Decision, String) {
+    /// The policy's answer, which limits it uses, and which are used up.
+    fn decide(&self, asked: &Asked<'_>, held: bool) -> (Decision, [String; 2]) {
         let Asked { agent, declaration, effects, .. } = asked;
         if held {
-            return (Decision { answer: Answer::Blocked, effects: Vec::new() }, String::new());
+            let decision = Decision { answer: Answer::Blocked, effects: Vec::new() };
+            return (decision, [const { String::new() }; 2]);
         }
         let bytes = bytes_of(effects);
         let now_us = linux::clock::boot_us();
         let set = &self.applied.set;
         let exhausted = self.state.counters.exhausted(set.set(), agent, bytes, now_us);
+        let used_up = names(set.set(), &exhausted);
         let call = Call { agent, capability: declaration.name, version: declaration.version };
         let decision = set.decide(&call, effects, &Facts { exhausted });
         let counted = if decision.answer < Answer::Approval {
@@ -227,12 +233,12 @@ impl Pdp {
         } else {
             String::new()
         };
-        (decision, counted)
+        (decision, [counted, used_up])
     }
 
     fn draft(&self, call: CallId, asked: &Asked<'_>, decision: &Decision, source: &str) -> Draft {
         let answer = decision.answer.to_string();
-        let rules = rules(decision);
+        let rules = decision.rule_names();
         let id = asked.declaration.id();
         let facts = [
             ("agent", asked.agent),
@@ -294,7 +300,7 @@ impl Pdp {
                 run_s = run_s.min(approval.run_within.map_or(run_s, |span| span.0));
                 votes = votes.max(approval.votes.unwrap_or(1));
             }
-            draft.facts.insert("rule".to_owned(), limits::name(layer, &rule.name));
+            draft.facts.insert("rule".to_owned(), layer.rule_name(&rule.name));
         }
         let id = asked.declaration.id();
         let digest = acts::digest_of_shown(&call, asked.agent, &id, &asked.effects, &asked.digest);
@@ -406,21 +412,6 @@ pub(crate) fn bytes_of(effects: &[Effect]) -> u64 {
     bytes.fold(0, u64::saturating_add)
 }
 
-fn rules(decision: &Decision) -> String {
-    let because = decision.effects.iter().flat_map(|decided| &decided.because);
-    let mut names: Vec<&str> = because
-        .map(|because| match because {
-            Because::Rule { name, .. } => name.as_str(),
-            Because::Otherwise => "(otherwise)",
-            Because::NoEffect => "(no effect)",
-            Because::CouldNotDecide => "(could not decide)",
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(" ")
-}
-
 /// The rules that spoke for the decision's answer, each once.
 pub(crate) fn speaking<'a>(
     set: &'a Set,
@@ -438,6 +429,15 @@ pub(crate) fn speaking<'a>(
     rules.filter(|(layer, rule)| spoke(layer, rule)).collect()
 }
 
+/// The names of rules, separated by blanks.
+fn names(set: &Set, rules: &BTreeSet<(LayerKind, String)>) -> String {
+    let layers = set.layers().flat_map(|layer| layer.rules.iter().map(move |rule| (layer, rule)));
+    let named = layers
+        .filter(|(layer, rule)| rules.contains(&(layer.kind.clone(), rule.name.clone())))
+        .map(|(layer, rule)| layer.rule_name(&rule.name));
+    named.collect::<Vec<_>>().join(" ")
+}
+
 /// The fact from which the counters of limits are folded.
 pub(crate) fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -> String {
     let mut words = Vec::new();
@@ -449,7 +449,7 @@ pub(crate) fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -
                 _ => None,
             });
             if because.any(|(kind, name)| *kind == layer.kind && *name == rule.name) {
-                words.push(format!("{}={bytes}", limits::name(layer, &rule.name)));
+                words.push(format!("{}={bytes}", layer.rule_name(&rule.name)));
             }
         }
     }

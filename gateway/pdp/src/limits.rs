@@ -3,7 +3,7 @@
 //! their ends; what is let through counts before its record is there.
 
 use contract::perform::CallId;
-use policy::{Layer, LayerKind, Limits, Rate, Set};
+use policy::{LayerKind, Limits, Rate, Set};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Most uses that one counter remembers; with more it says that the limit is used up.
@@ -106,7 +106,7 @@ impl Counters {
         for layer in set.layers_for(agent) {
             for rule in &layer.rules {
                 let Some(limits) = &rule.limits else { continue };
-                if self.is_over(limits, agent, &name(layer, &rule.name), bytes, now_us) {
+                if self.is_over(limits, agent, &layer.rule_name(&rule.name), bytes, now_us) {
                     found.insert((layer.kind.clone(), rule.name.clone()));
                 }
             }
@@ -201,11 +201,6 @@ impl Shares {
         let used = uses.fold(bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
         ledger.is_some_and(|ledger| used > ledger / SHARE)
     }
-}
-
-/// How a rule is named in the fact `counted`.
-pub(crate) fn name(layer: &Layer, rule: &str) -> String {
-    format!("{}/{}", layer.kind, rule.replace([' ', '='], "_"))
 }
 
 #[cfg(test)]

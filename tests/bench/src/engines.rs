@@ -65,6 +65,7 @@ pub(crate) fn policy(places: &Places) -> Result<Vec<Row>> {
         }
     }
     rows.push(load()?);
+    rows.push(replay(places)?);
     Ok(rows)
 }
 
@@ -92,6 +93,43 @@ fn load() -> Result<Row> {
     let (p50, p99) = (quantile(&mut took, 500) / 1e3, quantile(&mut took, 990) / 1e3);
     let (name, must) = ("policy-load-1000", "<= 250 ms to compile 1,000 rules");
     Ok(Row { name, unit: "ms", p50, p99, peer: None, must, holds: p50 <= 250.0 })
+}
+
+/// How long `krux policy replay` takes over an export of a million decisions under the first policy.
+fn replay(places: &Places) -> Result<Row> {
+    const DECISIONS: u64 = 1_000_000;
+    let text = std::fs::read(places.tree.join("policies/personal.yaml"))?;
+    let digest = ledger::Digest::of(&text);
+    let facts = [
+        ("agent", "build-1"),
+        ("capability", "filesystem.read@1"),
+        ("answer", "autonomous"),
+        ("rules", "read-workspace"),
+    ];
+    let (mut chain, mut export) = (Chain::default(), Vec::new());
+    for number in 0..DECISIONS {
+        let path = CanonicalPath::parse(&format!("/workspace/src/file-{}", number % 1_000))?;
+        let path = (Field::Path, Value::Path(path));
+        let mut draft = Draft::new(RecordKind::Decision, &facts);
+        draft.policy = Some(digest);
+        draft.effects = vec![Effect::new(Kind::Read, Form::Exact, [path])?];
+        let envelope = draft.into_envelope([7; 16], number, number, BTreeMap::new());
+        ledger::frame::write(&mut export, &[chain.append(envelope)?.record().bytes()]);
+    }
+    let file = places.data.join("decisions");
+    std::fs::write(&file, export)?;
+    let run = || -> Result<()> {
+        let mut command = Command::new(&places.krux);
+        let output = command.args(["--json", "policy", "replay"]).arg(&file).output()?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        anyhow::ensure!(said.get("same") == Some(&DECISIONS.into()), "{output:?}");
+        Ok(())
+    };
+    let mut took = time(ROUNDS, run)?;
+    std::fs::remove_file(&file)?;
+    let (p50, p99) = (quantile(&mut took, 500) / 1e6, quantile(&mut took, 990) / 1e6);
+    let (name, must) = ("policy-replay-million", "<= 5 s for a million recorded decisions");
+    Ok(Row { name, unit: "s", p50, p99, peer: None, must, holds: p50 <= 5.0 })
 }
 
 fn set(rules: usize) -> Result<Set> {

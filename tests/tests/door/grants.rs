@@ -1,5 +1,6 @@
 //! Standing answers: a grant lets through what was signed for, so often, also by a pdp that is started
-//! again, until it is taken back; and an agent that is told no again and again is paused.
+//! again, until it is taken back; an agent that is told no again and again is paused; and what was decided
+//! is decided so again from the ledger alone.
 
 use crate::approvals::{end, ready_again};
 use anyhow::{Context, Result, ensure};
@@ -68,6 +69,14 @@ fn a_grant_lets_through_what_was_signed_for_and_is_taken_back() -> Result<()> {
     let (_, records, _) = operated.try_krux(&["audit", "query", "--agent", "asker"])?;
     let uses = records.iter().filter(|record| record.to_string().contains(&given)).count();
     ensure!(uses >= 3, "{uses} records name the grant {given}");
+    // and comes out again as it was decided, but not under another policy
+    let (code, lines, _) =
+        operated.try_krux(&["policy", "replay", &export.display().to_string()])?;
+    let same = lines.first().and_then(|said| said.get("same")).and_then(Json::as_u64);
+    ensure!(code == 0 && same.is_some_and(|same| same > 20), "exit code {code}: {lines:?}");
+    let restricted = tests::root().join("policies/restricted.yaml").display().to_string();
+    let words = ["policy", "replay", &export.display().to_string(), "--against", &restricted];
+    ensure!(operated.try_krux(&words)?.0 == 1, "nothing would differ under `restricted`");
     // three times no: paused, until somebody has looked
     for path in ["a", "b", "c"] {
         let call = asked(&other, path)?;

@@ -1,0 +1,178 @@
+//! `krux policy replay`: decides again what a ledger says was decided. Under the texts that were in force
+//! each decision must come out as it was recorded; under another text the differences are grouped.
+
+use super::{read, read_layer};
+use crate::render;
+use anyhow::{Context, Result, ensure};
+use ledger::{Digest, Envelope, Kind, Record, frame};
+use policy::{Answer, Call, CapabilityName, Compiled, Facts, Layer, LayerKind, Set};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The texts that the image of this version ships.
+const SHIPPED: [&str; 3] = [
+    include_str!("../../../policies/personal.yaml"),
+    include_str!("../../../policies/team.yaml"),
+    include_str!("../../../policies/restricted.yaml"),
+];
+const SYSTEM: &str = include_str!("../../../policies/system.yaml");
+/// The principal of the box's own calls, which the system's limits alone decide.
+const BOOT: &str = "boot";
+/// How often somebody who watches is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// What is replayed, and under what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Words {
+    /// An export of a ledger.
+    export: PathBuf,
+    /// A text that was in force; may be given more than once. The shipped ones are known.
+    #[arg(long)]
+    policy: Vec<String>,
+    /// The system's limits that were in force, instead of those that this version ships.
+    #[arg(long)]
+    system: Option<String>,
+    /// Decides under this text instead of those that were in force, and says what would be another.
+    #[arg(long)]
+    against: Option<String>,
+}
+
+/// The sets by the digest of their granting layer's text.
+struct Sets {
+    by_digest: BTreeMap<Digest, Compiled>,
+    /// Of the box's own calls.
+    boot: Compiled,
+    /// Instead of all others.
+    against: Option<Compiled>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Replayed {
+    same: u64,
+    /// Decisions that no policy made: a paused agent's, or one of an agent that was stopped.
+    held: u64,
+    /// How many, by whose call of what was answered how and would be answered how; and one of them.
+    other: BTreeMap<[String; 4], (u64, u64)>,
+}
+
+impl Sets {
+    fn read(words: &Words) -> Result<Self> {
+        let system = match &words.system {
+            Some(file) => read_layer(file)?,
+            None => policy::parse(SYSTEM)?,
+        };
+        let compiled = |layer: Layer| -> Result<Compiled> {
+            Ok(Compiled::new(Set::new(layer, vec![system.clone()])?)?)
+        };
+        let mut by_digest = BTreeMap::new();
+        for text in SHIPPED {
+            by_digest.insert(Digest::of(text.as_bytes()), compiled(policy::parse(text)?)?);
+        }
+        for file in &words.policy {
+            by_digest.insert(Digest::of(read(file)?.as_bytes()), compiled(read_layer(file)?)?);
+        }
+        let otherwise = Some(Answer::Autonomous);
+        let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
+        let against = words.against.as_ref().map(|file| compiled(read_layer(file)?)).transpose()?;
+        Ok(Self { by_digest, boot: compiled(granting)?, against })
+    }
+
+    /// The set that decides a record again.
+    fn of(&self, record: &Envelope, agent: &str) -> Result<&Compiled> {
+        if agent == BOOT {
+            return Ok(&self.boot);
+        }
+        if let Some(against) = &self.against {
+            return Ok(against);
+        }
+        let digest = record.policy.context("it names no policy")?;
+        self.by_digest.get(&digest).with_context(|| {
+            format!("the policy {digest} was in force; give its text with --policy")
+        })
+    }
+}
+
+impl Replayed {
+    fn take(&mut self, sets: &Sets, record: &Envelope) -> Result<()> {
+        let fact = |name: &str| record.facts.get(name).map(String::as_str).unwrap_or_default();
+        let (agent, recorded) = (fact("agent"), fact("answer"));
+        if fact("reason") == "held" {
+            self.held += 1;
+            return Ok(());
+        }
+        let name = CapabilityName::read(fact("capability")).context("it names no capability")?;
+        let version = name.version().context("its capability has no version")?;
+        let call = Call { agent, capability: name.name(), version };
+        let set = sets.of(record, agent)?;
+        let exhausted = set.set().rules_named(fact("exhausted"));
+        let decision = set.decide(&call, &record.effects, &Facts { exhausted });
+        // the box's own calls say no rules
+        let rules = (agent != BOOT && sets.against.is_none()).then(|| decision.rule_names());
+        let answer = decision.answer.to_string();
+        if answer == recorded && rules.as_ref().is_none_or(|rules| rules == fact("rules")) {
+            self.same += 1;
+            return Ok(());
+        }
+        let now = match rules {
+            Some(rules) if answer == recorded => format!("{answer}, by {rules}"),
+            _ => answer,
+        };
+        let key = [agent, fact("capability"), recorded, &now].map(str::to_owned);
+        let group = self.other.entry(key).or_insert((0, record.sequence));
+        group.0 += 1;
+        Ok(())
+    }
+}
+
+/// Replays an export.
+pub(crate) fn run(words: &Words, as_json: bool) -> Result<bool> {
+    let file = words.export.display();
+    let content = std::fs::read(&words.export).with_context(|| format!("cannot read {file}"))?;
+    let sets = Sets::read(words)?;
+    let (mut replayed, mut told) = (Replayed::default(), Instant::now());
+    let (frames, whole) = frame::read_all(&content);
+    ensure!(whole, "{file} is cut or damaged; `krux audit verify` says where");
+    for (at, bytes) in frames.iter().enumerate() {
+        // the last frame is the checkpoint over the others
+        let Ok(record) = Record::read(bytes) else {
+            ensure!(at + 1 == frames.len(), "{file}: frame {at} is no record");
+            continue;
+        };
+        let envelope = record.envelope();
+        if envelope.kind == Kind::Decision {
+            let number = envelope.sequence;
+            replayed.take(&sets, envelope).with_context(|| format!("record {number}"))?;
+        }
+        if !as_json && told.elapsed() >= TOLD_EVERY {
+            render::complain(&format!("record {at} of {}", frames.len()));
+            told = Instant::now();
+        }
+    }
+    say(&replayed, as_json);
+    Ok(replayed.other.is_empty())
+}
+
+fn say(replayed: &Replayed, as_json: bool) {
+    let Replayed { same, held, other } = replayed;
+    let differ: u64 = other.values().map(|(count, _)| count).sum();
+    if as_json {
+        let groups: Vec<_> = other
+            .iter()
+            .map(|([agent, capability, was, now], (count, example))| {
+                json!({ "agent": agent, "capability": capability, "recorded": was, "now": now,
+                    "count": count, "example": example })
+            })
+            .collect();
+        render::object(&json!({ "same": same, "held": held, "differ": differ, "groups": groups }));
+        return;
+    }
+    for ([agent, capability, was, now], (count, example)) in other {
+        let line =
+            format!("{count} of {agent} to {capability}: {was}, now {now}; record {example}");
+        render::line(&contract::effect::visible(&line));
+    }
+    render::line(&format!("{same} the same, {differ} another, {held} held"));
+}
