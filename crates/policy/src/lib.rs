@@ -18,6 +18,7 @@ mod region;
 mod rule;
 mod set;
 mod test;
+mod text;
 
 pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
 pub use compiled::{Compiled, TooManyStates};

@@ -4,11 +4,15 @@
 use crate::answer::{Answer, LayerKind};
 use crate::rule::Rule;
 use crate::set::Layer;
+use crate::text;
+use contract::effect::is_hidden;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// Longest text of one layer.
-const TEXT_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a rule, and longest reason.
+const NAME_BYTES_MAX: usize = 64;
+const REASON_BYTES_MAX: usize = 500;
 /// Most rules of one layer.
 const RULES_MAX: usize = 10_000;
 
@@ -53,9 +57,7 @@ struct Raw {
 /// [`ParseError`], the first mistake.
 pub fn parse(text: &str) -> Result<Layer, ParseError> {
     let whole = |message: String| ParseError { message, line: 0, column: 0, suggestion: None };
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(whole(format!("the text is longer than {TEXT_BYTES_MAX} bytes")));
-    }
+    text::check(text)?;
     let raw: Raw = serde_norway::from_str(text).map_err(|error| located(&error))?;
     if raw.rules.len() > RULES_MAX {
         return Err(whole(format!("more than {RULES_MAX} rules")));
@@ -78,9 +80,11 @@ pub fn parse(text: &str) -> Result<Layer, ParseError> {
             return Err(whole("only the granting layer has `otherwise`".to_owned()));
         }
     };
-    for (index, rule) in raw.rules.iter().enumerate() {
-        check(rule, raw.rules.get(..index).unwrap_or_default())
-            .map_err(|message| at_rule(text, &rule.name, message))?;
+    let mut names = BTreeSet::new();
+    for rule in &raw.rules {
+        let twice = || format!("there are two rules named `{}`", rule.name);
+        let checked = if names.insert(&rule.name) { check(rule) } else { Err(twice()) };
+        checked.map_err(|message| at_rule(text, &rule.name, message))?;
     }
     Ok(Layer { kind, version: raw.version, otherwise, rules: raw.rules })
 }
@@ -94,10 +98,25 @@ fn named_layer(name: &str) -> Option<LayerKind> {
     }
 }
 
+/// Whether a rule can have this name: it stands in records and on terminals.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain)
+}
+
 /// What one rule must satisfy beside its grammar.
-fn check(rule: &Rule, earlier: &[Rule]) -> Result<(), String> {
-    if earlier.iter().any(|other| other.name == rule.name) {
-        return Err(format!("there are two rules named `{}`", rule.name));
+fn check(rule: &Rule) -> Result<(), String> {
+    if !is_name(&rule.name) {
+        return Err(format!(
+            "a rule's name is letters, digits, `-`, `_` and `.`, at most {NAME_BYTES_MAX}"
+        ));
+    }
+    let reason = rule.reason.as_deref().unwrap_or_default();
+    if reason.len() > REASON_BYTES_MAX || reason.chars().any(is_hidden) {
+        return Err(format!(
+            "rule `{}`: its reason is longer than {REASON_BYTES_MAX} bytes, or has a character that is not seen",
+            rule.name
+        ));
     }
     if rule.agents.is_empty() || rule.effects.is_empty() {
         return Err(format!("rule `{}` names no agent or no effect", rule.name));

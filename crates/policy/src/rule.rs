@@ -5,11 +5,15 @@ use crate::answer::{Answer, CapabilityName};
 use crate::glob::Glob;
 use crate::quantity::{Bytes, Rate, Span};
 use crate::test::{Network, Test};
-use contract::effect::{Field, Kind, Type};
+use contract::effect::{Field, Kind, Type, is_hidden};
 use contract::path::CanonicalPath;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+
+/// Longest pattern or value, and most of them in one list.
+const PATTERN_BYTES_MAX: usize = 4_096;
+const VALUES_MAX: usize = 10_000;
 
 /// One rule of a layer.
 #[derive(Debug, Clone, Deserialize)]
@@ -119,8 +123,8 @@ impl AgentPattern {
 impl<'de> Deserialize<'de> for AgentPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text.is_empty() {
-            Err(Error::custom("an agent's name is not empty"))
+        if text.is_empty() || text.len() > PATTERN_BYTES_MAX || text.chars().any(is_hidden) {
+            Err(Error::custom("an agent's name is not empty, not long, and seen as it is"))
         } else {
             Ok(Self(Glob::words(&text)))
         }
@@ -183,6 +187,15 @@ impl<'de> DeserializeSeed<'de> for TestOf {
 impl TestOf {
     /// A list of values: any of them.
     fn any_of<E: Error>(self, texts: &[String]) -> Result<Test, E> {
+        if texts.len() > VALUES_MAX {
+            return Err(E::custom(format!("more than {VALUES_MAX} values in one list")));
+        }
+        if texts.iter().any(|text| text.len() > PATTERN_BYTES_MAX || text.chars().any(is_hidden)) {
+            let most = format!("longer than {PATTERN_BYTES_MAX} bytes");
+            return Err(E::custom(format!(
+                "a value is {most}, or has a character that is not seen"
+            )));
+        }
         let wrong = |text: &str, what: &str| E::custom(format!("`{text}`: expected {what}"));
         if texts.is_empty() {
             return Err(E::custom("an empty list matches nothing; leave the rule out instead"));
@@ -280,6 +293,7 @@ impl<'de> Visitor<'de> for TestOf {
                 }
                 Key::Under if self.0 == Type::Path => {
                     let Words(texts) = map.next_value()?;
+                    self.any_of::<A::Error>(&texts)?;
                     let paths =
                         texts.iter().map(|text| path(text)).collect::<Result<_, A::Error>>()?;
                     tests.push(Test::Under(paths));

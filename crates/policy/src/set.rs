@@ -19,11 +19,10 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The name of a rule of this layer, as records of decisions have it: without blanks and `=`, which
-    /// separate such names there.
+    /// The name of a rule of this layer, as records of decisions have it.
     #[must_use]
     pub fn rule_name(&self, rule: &str) -> String {
-        format!("{}/{}", self.kind, rule.replace([' ', '='], "_"))
+        format!("{}/{rule}", self.kind)
     }
 }
 
