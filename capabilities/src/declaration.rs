@@ -103,6 +103,8 @@ pub enum Source {
     Text(&'static str),
     /// Always this number.
     Number(u64),
+    /// The number parameter of this name, or this number where the call does not give it.
+    NumberOr(&'static str, u64),
     /// Always these words.
     Words(&'static [&'static str]),
     /// This text and, after a slash, the text parameter of this name.
@@ -130,6 +132,7 @@ impl Source {
             | Self::Beneath(_, name)
             | Self::Within(name, _)
             | Self::LengthOf(name)
+            | Self::NumberOr(name, _)
             | Self::ProgramOf(name)
             | Self::ArgumentsOf(name)
             | Self::ReadsOf(name)

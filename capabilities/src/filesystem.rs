@@ -1,4 +1,7 @@
-//! Files of the agent's own workspace. None of these follows a symbolic link.
+//! Files of the agent's own workspace. None of these follows a symbolic link. What is done to a
+//! directory with all that is beneath it is in `regions`.
+
+pub mod regions;
 
 use crate::declaration::{
     Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
@@ -145,7 +148,7 @@ pub(crate) static LIST: Declaration = Declaration {
     name: "filesystem.list",
     version: 1,
     purpose: "Lists a directory: names, kinds and sizes, sorted by name.",
-    when: "To see what is there. It does not descend.",
+    when: "To see what is there. It does not descend; filesystem.search does.",
     parameters: &[required("path", Shape::Path, "the directory")],
     answers: &[("entries", "name, kind (file, directory, link, other) and size of each")],
     effects: &[Template { kind: Kind::Read, form: Form::Region, fields: &[AT_PATH] }],
@@ -229,7 +232,8 @@ pub(crate) static MOVE: Declaration = Declaration {
     name: "filesystem.move",
     version: 1,
     purpose: "Gives a file another place. Nothing may be at the new one.",
-    when: "To rename or re-order. To keep the old one use filesystem.copy.",
+    when: "To rename or re-order. To keep the old one use filesystem.copy; for a directory use \
+           filesystem.move_directory.",
     parameters: &[FROM, TO],
     answers: &[],
     effects: &[

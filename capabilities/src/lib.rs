@@ -10,7 +10,7 @@ mod agent;
 mod cage;
 mod declaration;
 pub mod document;
-mod filesystem;
+pub mod filesystem;
 mod git;
 mod input;
 mod lower;
@@ -30,14 +30,18 @@ pub const CATALOGUE: &[&Declaration] = &[
     &agent::WHOAMI,
     &cage::TRY,
     &filesystem::APPEND,
+    &filesystem::regions::ARCHIVE,
     &filesystem::COPY,
     &filesystem::DELETE,
     &filesystem::DIGEST,
+    &filesystem::regions::EXTRACT,
     &filesystem::LIST,
     &filesystem::MKDIR,
     &filesystem::MOVE,
+    &filesystem::regions::MOVE_DIRECTORY,
     &filesystem::READ,
     &filesystem::RESTORE,
+    &filesystem::regions::SEARCH,
     &filesystem::STAT,
     &filesystem::WRITE,
     &git::ADD,

@@ -75,6 +75,11 @@ fn lower(template: &Template, input: &Accepted, part: Option<Part<'_>>) -> Optio
         let value = match source {
             Source::Text(text) => Some(Value::Text((*text).to_owned())),
             Source::Number(number) => Some(Value::Number(*number)),
+            Source::NumberOr(name, otherwise) => match input.get(name) {
+                Some(Argument::Number(number)) => Some(Value::Number(*number)),
+                Some(_) => return None,
+                None => Some(Value::Number(*otherwise)),
+            },
             Source::Words(words) => {
                 Some(Value::List(words.iter().map(|word| (*word).to_owned()).collect()))
             }

@@ -138,12 +138,15 @@ fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
         let (path, access) = match effect.kind {
             Kind::Read if effect.form == Form::Region => (path, Access::Region),
             Kind::Read => (path, Access::Read),
-            // what is made and written in it belongs to the directory itself
-            Kind::Write if effect.form == Form::Region => match is_of_workspace(path) {
-                true => (path, Access::Write),
-                false => continue,
-            },
+            // a region of anything but the workspace is not for writing, and the workspace itself not for moving
+            Kind::Write | Kind::Delete
+                if effect.form == Form::Region && !is_of_workspace(path, renames) =>
+            {
+                continue;
+            }
             Kind::Write | Kind::Delete if renames => (above, Access::Rename),
+            // what is made and written in it belongs to the directory itself
+            Kind::Write if effect.form == Form::Region => (path, Access::Fill),
             Kind::Write => (above, Access::Write),
             _ => continue,
         };
@@ -164,10 +167,10 @@ fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
     grants
 }
 
-/// Whether a path is the workspace or lies beneath it: a region of anything else is not for writing.
-fn is_of_workspace(path: &str) -> bool {
+/// Whether a path lies beneath the workspace, or is the workspace itself unless it is to be moved.
+fn is_of_workspace(path: &str, moves: bool) -> bool {
     let rest = path.strip_prefix(WORKSPACE);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    rest.is_some_and(|rest| (rest.is_empty() && !moves) || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -213,6 +216,10 @@ mod tests {
             ("filesystem.mkdir", json!({"path": "a"}), true),
             ("filesystem.copy", json!({"from": "a", "to": "b"}), true),
             ("filesystem.delete", json!({"path": "a"}), true),
+            ("filesystem.search", json!({"path": "a"}), false),
+            ("filesystem.archive", json!({"from": "a", "to": "b"}), true),
+            ("filesystem.extract", json!({"from": "a", "to": "b"}), true),
+            ("filesystem.move_directory", json!({"from": "a", "to": "b"}), true),
             ("git.status", json!({"path": "a"}), false),
             ("git.show", json!({"path": "a"}), false),
             ("git.commit", json!({"path": "a", "message": "m"}), true),
@@ -296,13 +303,13 @@ mod tests {
         let path = |path: &str| path.to_owned();
         assert_eq!(
             check("git.add", &json!({"path": "a"})),
-            [(path("/workspace/a"), Access::Region), (path("/workspace/a/.git"), Access::Write)]
+            [(path("/workspace/a"), Access::Region), (path("/workspace/a/.git"), Access::Fill)]
         );
         assert_eq!(
             check("git.commit", &json!({"path": "a", "message": "m"})),
             [
                 (path("/workspace/a/.git"), Access::Region),
-                (path("/workspace/a/.git"), Access::Write),
+                (path("/workspace/a/.git"), Access::Fill),
             ]
         );
         assert_eq!(
@@ -312,12 +319,59 @@ mod tests {
         // made in the directory above, since it is not there yet
         assert_eq!(
             check("git.init", &json!({"path": "a"})),
-            [(path("/workspace/a"), Access::Write), (path("/workspace/a/.git"), Access::Write)]
+            [(path("/workspace/a"), Access::Write), (path("/workspace/a/.git"), Access::Fill)]
         );
+        assert_eq!(
+            check("filesystem.extract", &json!({"from": "a.tar", "to": "b"})),
+            [
+                (path("/workspace/a.tar"), Access::Read),
+                (path("/workspace/b"), Access::Read),
+                (path("/workspace/b"), Access::Fill),
+            ]
+        );
+        let changes = [Access::Write, Access::Fill, Access::Rename];
         for outside in ["/", "/etc", "/workspaces"] {
-            let grants = check("git.commit", &json!({"path": outside, "message": "m"}));
-            assert!(grants.iter().all(|(_, access)| *access != Access::Write), "{outside}");
+            for (name, input) in [
+                ("git.commit", json!({"path": outside, "message": "m"})),
+                ("filesystem.extract", json!({"from": "a.tar", "to": outside})),
+                ("filesystem.move_directory", json!({"from": outside, "to": outside})),
+            ] {
+                let grants = check(name, &input);
+                assert!(grants.iter().all(|(_, it)| !changes.contains(it)), "{name} {outside}");
+            }
         }
+    }
+
+    #[test]
+    fn a_directory_moves_between_two_others_and_nothing_is_written() {
+        let path = |path: &str| path.to_owned();
+        assert_eq!(
+            check("filesystem.move_directory", &json!({"from": "a/x", "to": "b/y"})),
+            [
+                (path("/workspace/a"), Access::Rename),
+                (path("/workspace/a/x"), Access::Region),
+                (path("/workspace/b"), Access::Rename),
+            ]
+        );
+        // the workspace itself has no place to go from, and is no place to go to
+        let whole = check("filesystem.move_directory", &json!({"from": "/workspace", "to": "b"}));
+        assert_eq!(
+            whole,
+            [(path("/workspace"), Access::Region), (path("/workspace"), Access::Rename)]
+        );
+        let onto = check("filesystem.move_directory", &json!({"from": "a/x", "to": "/workspace"}));
+        assert_eq!(onto.iter().filter(|(_, it)| *it == Access::Rename).count(), 1);
+    }
+
+    #[test]
+    fn a_packed_region_is_read_and_one_file_written_beside() {
+        let path = |path: &str| path.to_owned();
+        assert_eq!(
+            check("filesystem.archive", &json!({"from": "a", "to": "b/a.tar"})),
+            [(path("/workspace/a"), Access::Region), (path("/workspace/b"), Access::Write)]
+        );
+        let search = check("filesystem.search", &json!({"path": "a", "text": "x"}));
+        assert_eq!(search, [(path("/workspace/a"), Access::Region)]);
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! The handlers of caged capabilities: one module a category. A handler gets an accepted input and
 //! writes one JSON object as the answer; its failure is a declared code.
 
+mod archive;
 mod cage;
 mod digest;
+mod directory;
 mod filesystem;
+mod folder;
 mod git;
+mod gzip;
+mod pattern;
 mod process;
+mod search;
 mod system;
+mod tar;
+mod tree;
 
 use capabilities::Accepted;
 use contract::perform::Work;
@@ -18,8 +26,11 @@ use std::io::{self, Read, Write};
 /// Longest input: the longest content, escaped, and the rest of its object.
 const INPUT_BYTES_MAX: u64 = 100 << 20;
 
+/// What a step of a handler gives, or the code of a failure.
+type Answer<T> = Result<T, &'static str>;
+
 /// What a handler returns: the answer, or the code of a failure.
-type Performed = Result<Json, &'static str>;
+type Performed = Answer<Json>;
 
 /// Performs one call, whose answer is put together in `bytes`; returns the code that it ends with.
 pub(crate) fn perform(
@@ -57,14 +68,18 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
     match capability {
         rings::CAPABILITY => cage::attempt(input),
         "filesystem.append@1" => filesystem::append(input),
+        "filesystem.archive@1" => archive::archive(input, work.call),
         "filesystem.copy@1" => filesystem::copy(input),
         "filesystem.delete@1" => filesystem::delete(input, work.call),
         "filesystem.digest@1" => digest::digest(input),
+        "filesystem.extract@1" => archive::extract::extract(input),
         "filesystem.list@1" => filesystem::list(input),
         "filesystem.mkdir@1" => filesystem::mkdir(input),
         "filesystem.move@1" => filesystem::rename(input),
+        "filesystem.move_directory@1" => directory::rename(input),
         "filesystem.read@1" => filesystem::read(input),
         "filesystem.restore@1" => filesystem::restore(input),
+        "filesystem.search@1" => search::search(input),
         "filesystem.stat@1" => filesystem::stat(input),
         "filesystem.write@1" => filesystem::write(input, work.call),
         "git.add@1" => git::make::add(input, work.call),

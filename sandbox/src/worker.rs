@@ -112,6 +112,7 @@ fn kept(work: &Work) -> Reach {
         Access::Read => Rights::ReadThis,
         Access::Region => Rights::Read,
         Access::Write => Rights::Make,
+        Access::Fill => Rights::Fill,
         Access::Rename => Rights::Rename,
         Access::Execute => Rights::Execute,
         Access::Own => Rights::Own,

@@ -267,6 +267,8 @@ pub enum Access {
     Region,
     /// Make, write and replace files in a directory: rights on names belong to the directory.
     Write,
+    /// Make, write, replace and remove files and directories in a directory: a region that is written.
+    Fill,
     /// Make and remove names in a directory, without writing what they name.
     Rename,
     /// Execute what is beneath a directory, and read it.

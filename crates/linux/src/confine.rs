@@ -90,6 +90,8 @@ pub enum Rights {
     Execute,
     /// Make, write and replace files and directories; link and rename into it.
     Make,
+    /// The same, and remove directories.
+    Fill,
     /// Everything that a worker may ever be granted: any of the others but executing.
     Files,
     /// The same and executing.
@@ -224,6 +226,7 @@ fn access(rights: Rights) -> BitFlags<AccessFs> {
                 | AccessFs::RemoveFile
                 | AccessFs::Refer
         }
+        Rights::Fill => access(Rights::Make) | AccessFs::RemoveDir,
         Rights::Files => access(Rights::Read) | access(Rights::Make) | access(Rights::Rename),
         Rights::Programs => access(Rights::Files) | AccessFs::Execute,
         Rights::Rename => {

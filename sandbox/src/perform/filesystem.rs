@@ -36,6 +36,13 @@ pub(super) struct Place {
     name: String,
 }
 
+impl Place {
+    /// The directory and the name.
+    pub(super) fn into_parts(self) -> (OwnedFd, String) {
+        (self.above, self.name)
+    }
+}
+
 pub(super) fn read(input: &Accepted) -> Performed {
     let place = place(input, "path")?;
     let file = File::from(open(&place, OFlags::RDONLY, Mode::empty())?);
@@ -300,13 +307,17 @@ pub(super) fn code(errno: Errno) -> &'static str {
     }
 }
 
-const fn kind(kind: FileType) -> &'static str {
+pub(super) const fn kind(kind: FileType) -> &'static str {
     match kind {
         FileType::RegularFile => "file",
         FileType::Directory => "directory",
         FileType::Symlink => "link",
         _ => "other",
     }
+}
+
+pub(super) fn flag(input: &Accepted, parameter: &str) -> bool {
+    matches!(input.get(parameter), Some(Argument::Flag(true)))
 }
 
 pub(super) fn number(input: &Accepted, parameter: &str) -> Option<u64> {

@@ -1,13 +1,12 @@
 //! Repositories of git, read and written here and by no program of git's: `.git/config` is never opened,
 //! so that nothing it names is run, included or followed; hooks, filters and signatures are passed over.
-//! Begin with [`Repository::open`]; `folder` is how files are reached, `store` the objects, `index` what
+//! Begin with [`Repository::open`]; `super::folder` is how files are reached, `store` the objects, `index` what
 //! the next commit will hold, `worktree` the files themselves, `make` the verbs that write.
 //!
 //! Absent: links' targets, repositories in repositories, worktrees beside the repository, alternates,
 //! names of objects in SHA-256 (docs/decisions/0014).
 
 mod change;
-mod folder;
 mod ignore;
 mod index;
 pub(super) mod make;
@@ -19,11 +18,11 @@ mod revision;
 mod store;
 mod worktree;
 
-use super::Performed;
 use super::filesystem::{number, open, place, text};
+use super::folder::{self, Folder, shown};
+use super::{Answer, Performed};
 use capabilities::{Accepted, Argument};
 use contract::base64;
-use folder::Folder;
 use index::Index;
 use object::{Commit, Id, Kind, MODE_REPOSITORY, MODE_TREE, Side, tree};
 use patch::{Patch, Version};
@@ -33,9 +32,6 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeSet, BinaryHeap};
 use store::Store;
 use worktree::Worktree;
-
-/// What a step of a verb gives, or the code of a failure.
-type Answer<T> = Result<T, &'static str>;
 
 /// Most commits of a log, and how many without being asked.
 const LOG_MAX: u64 = 500;
@@ -114,11 +110,6 @@ fn or_binary(content: Answer<Vec<u8>>) -> Answer<Vec<u8>> {
         Err("too_large") => Ok(vec![0]),
         content => content,
     }
-}
-
-/// A path as it is shown.
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
 }
 
 /// `git.status`.

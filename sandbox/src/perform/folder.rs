@@ -1,8 +1,8 @@
-//! A directory of a repository. Whatever lies in it is opened beneath it, through no link of any kind and
-//! within its mount: what a repository's files name cannot lead out of it.
+//! An open directory. Whatever lies in it is opened beneath it, through no link of any kind and within its
+//! mount: no name in it, and nothing that a file in it names, leads out of it.
 
 use super::Answer;
-use crate::perform::filesystem::{beneath_strictly, code};
+use super::filesystem::{beneath_strictly, code};
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fstat, mkdirat, renameat_with, statat,
     unlinkat,
@@ -120,12 +120,30 @@ impl Folder {
 
     /// Makes a directory, unless there is one.
     pub(super) fn make_folder(&self, path: &[u8]) -> Answer<()> {
+        match self.make_new_folder(path) {
+            Ok(()) | Err("exists") => Ok(()),
+            Err(code) => Err(code),
+        }
+    }
+
+    /// Makes a directory; `exists` where something is.
+    pub(super) fn make_new_folder(&self, path: &[u8]) -> Answer<()> {
         let (above, name) = self.above(path).map_err(code)?;
         let above = above.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
-        match mkdirat(above, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(code(errno)),
+        mkdirat(above, name, Mode::from_raw_mode(0o755)).map_err(code)
+    }
+
+    /// Removes a directory that this call made, if it is empty.
+    pub(super) fn remove_folder(&self, path: &[u8]) {
+        if let Ok((above, name)) = self.above(path) {
+            let above: BorrowedFd<'_> = above.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
+            unlinkat(above, name, AtFlags::REMOVEDIR).ok();
         }
+    }
+
+    /// Gives a name in this directory a place in another; `exists` where something is.
+    pub(super) fn move_new(&self, name: &[u8], to: &Self, new_name: &[u8]) -> Answer<()> {
+        renameat_with(&self.0, name, &to.0, new_name, RenameFlags::NOREPLACE).map_err(code)
     }
 
     /// Makes the directories above a path.
@@ -206,4 +224,64 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 /// A path of a directory's path and a name in it.
 pub(super) fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
     if above.is_empty() { name.to_vec() } else { [above, b"/", name].concat() }
+}
+
+/// A path as it is shown: what is no UTF-8 in it by a mark.
+pub(super) fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use rustix::fs::CWD;
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    /// A directory of a test with one beneath it, gone with it.
+    pub(in super::super) struct Place(PathBuf);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    impl Place {
+        pub(in super::super) fn new() -> Self {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("tree-{}-{number}", std::process::id()));
+            std::fs::create_dir_all(path.join("d")).unwrap();
+            Self(path)
+        }
+
+        pub(in super::super) fn top(&self) -> PathBuf {
+            self.0.join("d")
+        }
+
+        pub(in super::super) fn outside(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        pub(in super::super) fn folder(&self) -> Folder {
+            Self::open(&self.top())
+        }
+
+        pub(in super::super) fn open(path: &Path) -> Folder {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            Folder::new(rustix::fs::openat(CWD, path, flags, Mode::empty()).unwrap())
+        }
+
+        pub(in super::super) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+            let path = self.top().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+
+        pub(in super::super) fn link(&self, target: impl AsRef<Path>, path: &str) {
+            std::os::unix::fs::symlink(target, self.top().join(path)).unwrap();
+        }
+    }
 }
