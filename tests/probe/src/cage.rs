@@ -82,6 +82,7 @@ impl<'a> Stand<'a> {
         self.outside()?;
         self.landlock()?;
         self.repositories()?;
+        self.regions()?;
         self.tickets()?;
         self.limits()?;
         self.inspect()?;

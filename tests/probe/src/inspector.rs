@@ -60,6 +60,7 @@ fn keep(work: &Work) -> Option<()> {
         Access::Read => Rights::ReadThis,
         Access::Region => Rights::Read,
         Access::Write => Rights::Make,
+        Access::Fill => Rights::Fill,
         Access::Rename => Rights::Rename,
         Access::Execute => Rights::Execute,
         Access::Own => Rights::Own,
@@ -96,6 +97,30 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
             "and back": renamed("/agent/trash/kept", "/agent/workspace/c.txt"),
             "made": made("/agent/workspace/beside.txt"),
             "read": errno("/agent/workspace/c.txt"),
+        }),
+        "fills" => json!({
+            "listed": errno("/workspace/d"),
+            "made": made("/workspace/d/fill.txt"),
+            "directory made": directory_made("/workspace/d/fill"),
+            "read": errno("/workspace/d/fill.txt"),
+            "removed": removed("/workspace/d/fill.txt"),
+            "directory removed": directory_removed("/workspace/d/fill"),
+            "listed beside": errno("/workspace/e1"),
+            "made beside": made("/workspace/fill.txt"),
+            "directory made beside": directory_made("/workspace/fill"),
+            "removed beside": removed("/workspace/c.txt"),
+        }),
+        "moves" => json!({
+            "moved": renamed("/workspace/c.txt", "/workspace/d/c.txt"),
+            "and back": renamed("/workspace/d/c.txt", "/workspace/c.txt"),
+            "unmeasured": renamed("/workspace/e1", "/workspace/d/moved"),
+            "back unmeasured": renamed("/workspace/d/moved", "/workspace/e1"),
+            "directory made": directory_made("/workspace/moves"),
+            "directory removed": directory_removed("/workspace/moves"),
+            "made": made("/workspace/moves.txt"),
+            "read": errno("/workspace/c.txt"),
+            "read beneath": errno("/workspace/e1/hello.txt"),
+            "written beneath": appended("/workspace/e1/hello.txt"),
         }),
         "undecided" => json!({ "other": errno("/workspace/c.txt") }),
         "spin" => loop {
@@ -139,7 +164,11 @@ fn is_there(path: &str) -> bool {
 
 /// What the kernel says to writing where only reading was decided.
 fn write_errno() -> i32 {
-    let written = File::options().append(true).open("/workspace/a.txt");
+    appended("/workspace/a.txt")
+}
+
+fn appended(path: &str) -> i32 {
+    let written = File::options().append(true).open(path);
     written.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
 }
 
@@ -154,6 +183,14 @@ fn made(path: &str) -> i32 {
 
 fn removed(path: &str) -> i32 {
     number(rustix::fs::unlinkat(CWD, path, AtFlags::empty()))
+}
+
+fn directory_made(path: &str) -> i32 {
+    number(rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o700)))
+}
+
+fn directory_removed(path: &str) -> i32 {
+    number(rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR))
 }
 
 fn renamed(from: &str, to: &str) -> i32 {

@@ -10,6 +10,7 @@ mod escape;
 mod facts;
 mod filters;
 mod network;
+mod regions;
 mod repository;
 mod rings;
 mod verdict;

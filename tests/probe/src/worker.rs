@@ -65,6 +65,22 @@ impl Stand<'_> {
                 json!({ "made": 0, "made beneath": 0, "removed": 0, "removed beneath": 0, "read": 13 }),
             ),
             ("renames", json!({ "to the trash": 0, "and back": 0, "made": 13, "read": 13 })),
+            (
+                "fills",
+                json!({
+                    "listed": 0, "made": 0, "directory made": 0, "read": 13, "removed": 0,
+                    "directory removed": 0, "listed beside": 13, "made beside": 13,
+                    "directory made beside": 13, "removed beside": 13,
+                }),
+            ),
+            (
+                "moves",
+                json!({
+                    "moved": 0, "and back": 0, "unmeasured": 0, "back unmeasured": 0,
+                    "directory made": 0, "directory removed": 0, "made": 13, "read": 13,
+                    "read beneath": 0, "written beneath": 13,
+                }),
+            ),
         ];
         for (attack, wanted) in tries {
             let seen = self.attack(attack, LIMITS)?;
@@ -87,7 +103,12 @@ impl Stand<'_> {
     ) -> Result<Came, ChannelError> {
         let decided = self.decided(name);
         let input = json!({ "path": name });
-        let capability = if name == "renames" { "filesystem.delete" } else { "filesystem.read" };
+        let capability = match name {
+            "renames" => "filesystem.delete",
+            "fills" => "filesystem.extract",
+            "moves" => "filesystem.move_directory",
+            _ => "filesystem.read",
+        };
         self.perform((agent, ALICE.1), capability, &input, decided, limits)
     }
 
@@ -95,6 +116,12 @@ impl Stand<'_> {
     pub(crate) fn decided(&self, attack: &str) -> Vec<Effect> {
         match attack {
             "renames" => self.effects("filesystem.delete", &json!({ "path": "a.txt" })),
+            "fills" => self.effects("filesystem.extract", &json!({ "from": "a.txt", "to": "d" })),
+            // of a directory whose file is longer than that
+            "moves" => self.effects(
+                "filesystem.move_directory",
+                &json!({ "from": "e1", "to": "d/moved", "bytes_max": 1 }),
+            ),
             "disk" | "beside" => {
                 self.effects("filesystem.write", &json!({ "path": "a.txt", "content": "" }))
             }
