@@ -36,6 +36,18 @@ fn a_call_without_an_effect_is_blocked() {
 }
 
 #[test]
+fn one_effect_that_no_rule_speaks_of_blocks_the_whole_call() {
+    let set = set("  - { name: r, agents: [any], effects: [read], decision: autonomous }", &[]);
+    let deleted = Value::Path(CanonicalPath::parse("/workspace/x").unwrap());
+    let delete = Effect::new(Kind::Delete, Form::Exact, [(Field::Path, deleted)]).unwrap();
+    let both = [read("/workspace/x", Form::Exact), delete];
+    let decision = decide(&set, &CALL, &both, &Facts::default());
+    assert_eq!(decision.answer, Answer::Blocked);
+    assert_eq!(decision.effects[1].because, [Because::Otherwise]);
+    assert_eq!(answer(&set, both[0].clone()), Answer::Autonomous);
+}
+
+#[test]
 fn the_most_restrictive_rule_wins_in_any_order() {
     let a = "  - { name: a, agents: [any], effects: [read], decision: autonomous }\n";
     let b = "  - { name: b, agents: [\"build-*\"], effects: [read], decision: approval }\n";

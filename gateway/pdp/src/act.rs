@@ -22,6 +22,8 @@ use std::os::fd::OwnedFd;
 
 /// Longest body of an act.
 const BODY_BYTES_MAX: u64 = 100 << 20;
+/// Names that no agent has: the one for every agent in rules, and the principal of the box's own calls.
+const RESERVED: [&str; 2] = ["any", PRINCIPAL];
 /// What an act of a service may use: only its time counts.
 const LIMITS: Limits = Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 30_000 };
 
@@ -243,8 +245,10 @@ impl Pdp {
         source: Option<String>,
         answer: OwnedFd,
     ) -> Result<Option<String>, Refusal> {
-        if !is_name(name) || name == "boot" {
-            return Err(bad("`name`: lower-case letters, digits and `-`, at most 32; not `boot`"));
+        if !is_name(name) || RESERVED.contains(&name) {
+            let wanted =
+                "`name`: lower-case letters, digits and `-`, at most 32; not `any`, not `boot`";
+            return Err(bad(wanted));
         }
         unhex_array::<32>(token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
         if source.as_ref().is_some_and(|range| policy::Network::read(range).is_none()) {
