@@ -26,3 +26,5 @@ mod hostile;
 mod kills;
 #[path = "door/neighbours.rs"]
 mod neighbours;
+#[path = "door/verdicts.rs"]
+mod verdicts;

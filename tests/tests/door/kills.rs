@@ -74,7 +74,7 @@ fn killed_under_load(name: &str, rounds: u64, pause_ms: u64) -> Result<()> {
     operated.machine.wait_gone(60)
 }
 
-fn all_ready(operated: &Operated) -> Result<()> {
+pub(crate) fn all_ready(operated: &Operated) -> Result<()> {
     let listed = operated.krux(&["service", "list"])?;
     let services = listed.get("services").and_then(Json::as_array).cloned().unwrap_or_default();
     ensure!(services.len() >= 8, "{listed}");
