@@ -79,6 +79,9 @@ pub(crate) struct Call {
     /// The token, when it is not kept here.
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// Show what a program writes while it runs.
+    #[arg(long)]
+    follow: bool,
 }
 
 fn token() -> Result<String> {
@@ -235,15 +238,37 @@ pub(crate) fn call(desk: &Desk, words: &Call, as_json: bool) -> Result<Ended> {
         }
         text => text.to_owned(),
     };
-    let response = if words.capability == "result" {
-        remote.get(&format!("/v1/calls/{}", input.trim()), &headers)?
+    let (path, body) = if words.capability == "result" {
+        (format!("/v1/calls/{}", input.trim()), None)
     } else {
         let input: Json = serde_json::from_str(&input)
             .map_err(|error| failed(Ended::Usage, format!("the input is no JSON: {error}")))?;
         let body = json!({ "capability": words.capability, "input": input });
-        remote.post("/v1/calls", &headers, body.to_string().as_bytes())?
+        ("/v1/calls".to_owned(), Some(body.to_string().into_bytes()))
+    };
+    let response = match body.as_deref() {
+        body if words.follow => {
+            remote.follow(&path, &headers, body, |piece| show_piece(&piece, as_json))?
+        }
+        Some(body) => remote.post(&path, &headers, body)?,
+        None => remote.get(&path, &headers)?,
     };
     show(&response, as_json)
+}
+
+/// A piece of what a program wrote, as text that cannot deceive a terminal.
+fn show_piece(piece: &Json, as_json: bool) {
+    if as_json {
+        return render::object(piece);
+    }
+    let content = piece.get("content").and_then(Json::as_str).unwrap_or_default();
+    let bytes = match piece.get("base64") {
+        Some(Json::Bool(true)) => base64::read(content).unwrap_or_default(),
+        _ => content.as_bytes().to_vec(),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<String> = text.split('\n').map(contract::effect::visible).collect();
+    render::output(&lines.join("\n"), piece.get("output") == Some(&json!("stderr")));
 }
 
 fn show(response: &Response, as_json: bool) -> Result<Ended> {

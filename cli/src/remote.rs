@@ -8,6 +8,7 @@ use contract::digits::{hex, unhex};
 use contract::statement::{Act, CONTEXT, Statement};
 use ed25519_dalek::Signer;
 use serde_json::Value as Json;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,18 +104,68 @@ impl Remote {
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         answered(request.send(body))
     }
+
+    /// A call, or with no body a question after one, whose pieces are shown as they come; then its answer,
+    /// as it is without them. Server-sent events (HTML standard, section 9.2), as this box writes them.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+        piece: impl Fn(Json),
+    ) -> Result<Response> {
+        let url = format!("https://{HOST}{path}");
+        let headers = headers.iter().chain(&[("accept", "text/event-stream")]);
+        let answer = match body {
+            Some(body) => {
+                let request = self.agent.post(url);
+                headers
+                    .fold(request, |request, (name, value)| request.header(*name, *value))
+                    .send(body)
+            }
+            None => {
+                let request = self.agent.get(url);
+                headers.fold(request, |request, (name, value)| request.header(*name, *value)).call()
+            }
+        };
+        let answer = answer.map_err(|error| unreachable(&error))?;
+        let media_type = answer.headers().get("content-type").and_then(|v| v.to_str().ok());
+        if media_type != Some("text/event-stream") {
+            return answered(Ok(answer));
+        }
+        let mut event = String::new();
+        for line in BufReader::new(answer.into_body().into_reader().take(ANSWER_BYTES_MAX)).lines()
+        {
+            let line = line.context("the box's answer was cut off")?;
+            let data = || serde_json::from_str(line.strip_prefix("data: ")?).ok();
+            match (line.strip_prefix("event: "), event.as_str()) {
+                (Some(name), _) => event = name.to_owned(),
+                (None, "output") => data().into_iter().for_each(&piece),
+                (None, "end") => {
+                    let Some(end): Option<Json> = data() else { continue };
+                    let status = end.get("status").and_then(Json::as_u64).unwrap_or_default();
+                    let body = end.get("answer").map(Json::to_string).unwrap_or_default().into();
+                    let status = u16::try_from(status).unwrap_or_default();
+                    return Ok(Response { status, media_type: String::new(), body });
+                }
+                _ => {}
+            }
+        }
+        Err(failed(Ended::Unreachable, "the box's answer was cut off".to_owned()))
+    }
+}
+
+fn unreachable(error: &ureq::Error) -> anyhow::Error {
+    failed(Ended::Unreachable, format!("the box does not answer: {error}"))
 }
 
 fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Response> {
-    let unreachable = |error: ureq::Error| {
-        failed(Ended::Unreachable, format!("the box does not answer: {error}"))
-    };
-    let mut answer = answer.map_err(unreachable)?;
+    let mut answer = answer.map_err(|error| unreachable(&error))?;
     let status = answer.status().as_u16();
     let media_type = answer.headers().get("content-type").and_then(|v| v.to_str().ok());
     let media_type = media_type.unwrap_or_default().to_owned();
     let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-    Ok(Response { status, media_type, body: body.map_err(unreachable)? })
+    Ok(Response { status, media_type, body: body.map_err(|error| unreachable(&error))? })
 }
 
 impl Response {

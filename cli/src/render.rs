@@ -15,6 +15,16 @@ pub(crate) fn bytes(bytes: &[u8]) {
     std::io::stdout().write_all(bytes).ok();
 }
 
+/// Prints a part of what a program wrote, at once.
+pub(crate) fn output(text: &str, is_error: bool) {
+    if is_error {
+        write!(std::io::stderr(), "{text}").ok();
+    } else {
+        bytes(text.as_bytes());
+        std::io::stdout().flush().ok();
+    }
+}
+
 /// A value of a box's answer as text that cannot deceive a terminal.
 pub(crate) fn text(value: &Json) -> String {
     match value {
