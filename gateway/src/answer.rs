@@ -123,8 +123,7 @@ pub(crate) async fn performed(
     message: impl FnOnce(u64) -> FromDoor,
     fds: impl FnOnce(OwnedFd) -> Vec<OwnedFd>,
 ) -> Result<(Answered, Vec<u8>), NoAnswer> {
-    let flags = rustix::pipe::PipeFlags::CLOEXEC;
-    let (read, write) = rustix::pipe::pipe_with(flags).map_err(|_errno| NoAnswer::Busy)?;
+    let (read, write) = pipe_of_answer()?;
     let (ended, ends) = tokio::sync::oneshot::channel();
     let body = tokio::spawn(async move {
         tokio::time::timeout(LEFT_IN_PIPE, ends).await.ok();
@@ -143,6 +142,12 @@ pub(crate) async fn performed(
             other.map(|answered| (answered, Vec::new()))
         }
     }
+}
+
+/// What a performer's answer comes through: where it is read, and where it is written.
+pub(crate) fn pipe_of_answer() -> Result<(OwnedFd, OwnedFd), NoAnswer> {
+    let flags = rustix::pipe::PipeFlags::CLOEXEC;
+    rustix::pipe::pipe_with(flags).map_err(|_errno| NoAnswer::Busy)
 }
 
 /// A performer's answer beside its call's number and code.

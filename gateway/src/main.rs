@@ -11,6 +11,7 @@ mod mcp;
 mod operators;
 mod pdp;
 mod serve;
+mod stream;
 mod watched;
 
 use certificate::Certificates;

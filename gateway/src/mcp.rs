@@ -1,17 +1,19 @@
 //! The same calls over the Model Context Protocol (Streamable HTTP): stateless, answers as plain JSON.
 //! A tool's `_meta` says its risk class and the mildest answer that this agent can get.
 
-use crate::agents::{perform, poll_call, token, unauthenticated};
+use crate::agents::{number, perform, perform_streaming, poll, token, unauthenticated};
 use crate::answer::{Answer, refusal};
 use crate::pdp::Pdp;
 use crate::serve::{BODY_BYTES_MAX, Source};
+use crate::stream::Told;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use contract::bytes::Bytes;
 use contract::door::FromDoor;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject,
-    ListToolsResult, MetaObject, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    ListToolsResult, MetaObject, NotificationMetaObject, PaginatedRequestParams,
+    ProgressNotificationParam, ProgressToken, ServerCapabilities, ServerConfig, Tool,
     ToolAnnotations,
 };
 use rmcp::service::RequestContext;
@@ -92,10 +94,17 @@ impl ServerHandler for Handler {
         let (token, source) = caller(&context)?;
         let input = Json::Object(request.arguments.unwrap_or_default());
         let answer = if request.name == RESULT {
-            let call = input.get("call").and_then(Json::as_str).unwrap_or_default().to_owned();
-            poll_call(&self.pdp, token, source, &call).await
+            let from = input.get("from").and_then(Json::as_u64);
+            match number(input.get("call").and_then(Json::as_str).unwrap_or_default()) {
+                Ok(call) => poll(&self.pdp, token, source, call, from).await.answer(call, from),
+                Err(refusal) => refusal,
+            }
         } else {
-            perform(&self.pdp, token, source, request.name.to_string(), &input).await
+            let (caller, name) = ((token, source), request.name.to_string());
+            match context.meta.get_progress_token() {
+                Some(progress) => self.perform(caller, name, &input, &context, progress).await?,
+                None => perform(&self.pdp, caller, name, &input).await,
+            }
         };
         let answer = match answer {
             Answer::Json(status, json) => (status, json),
@@ -110,6 +119,41 @@ impl ServerHandler for Handler {
             (_, error) => CallToolResult::structured_error(error),
         }
         .into())
+    }
+}
+
+impl Handler {
+    /// A call whose client wants to hear of its progress: each piece is a notification, with which the
+    /// response becomes a stream. One whose client is gone ends.
+    async fn perform(
+        &self,
+        caller: (Bytes, String),
+        name: String,
+        input: &Json,
+        context: &RequestContext<RoleServer>,
+        progress: ProgressToken,
+    ) -> Result<Answer, ErrorData> {
+        let mut begun = match perform_streaming(&self.pdp, caller, name, input).await {
+            Ok(begun) => begun,
+            Err(answer) => return Ok(answer),
+        };
+        let gone = || ErrorData::internal_error("nobody waits for this any more", None);
+        for count in 1_u32.. {
+            let told = tokio::select! {
+                () = context.ct.cancelled() => return Err(gone()),
+                told = begun.told.recv() => told,
+            };
+            let piece = match told.ok_or_else(gone)? {
+                Told::Piece(piece, _) => piece,
+                Told::End(answer) => return Ok(answer),
+            };
+            let mut param = ProgressNotificationParam::new(progress.clone(), f64::from(count));
+            let meta = JsonObject::from_iter([("kruxos/piece".to_owned(), json!(piece))]);
+            param.meta = Some(NotificationMetaObject(MetaObject(meta)));
+            param.message = (!piece.base64).then_some(piece.content);
+            context.peer.notify_progress(param).await.map_err(|_error| gone())?;
+        }
+        Err(gone())
     }
 }
 
@@ -142,7 +186,9 @@ fn tool(one: &Json) -> Option<Tool> {
 fn result_tool() -> Tool {
     let schema = json!({ "type": "object", "additionalProperties": false, "required": ["call"],
         "properties": { "call": { "type": "string", "pattern": "^[0-9a-f]{32}$",
-            "description": "the call's number, from the answer that said `pending`" } } });
+            "description": "the call's number, from the answer that said `pending`" },
+            "from": { "type": "integer", "minimum": 0, "description": "of a call that was asked for with a token for \
+            progress: from which byte on you want what its program has written; 0, then what the answer says" } } });
     let schema = schema.as_object().cloned().unwrap_or_default();
     let description = "Says what became of a call that waited for a person, with its answer.";
     Tool::new(RESULT, description, Arc::new(schema))

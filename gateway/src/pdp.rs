@@ -35,12 +35,20 @@ pub(crate) enum NoAnswer {
     Busy,
 }
 
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Waiting {
+    answer: oneshot::Sender<Answered>,
+    /// Of a call that streams: to be told that it may begin.
+    begun: Option<oneshot::Sender<CallId>>,
+}
+
 #[derive(Debug, Default)]
 struct Link {
     mailbox: Option<Mailbox>,
     /// Which edge to pdp this is, counted.
     edge: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Answered>>,
+    waiting: BTreeMap<u64, Waiting>,
     next: u64,
     refused: BTreeMap<(String, String), u64>,
 }
@@ -111,6 +119,13 @@ impl Pdp {
                 return Err(ChannelError::Closed);
             }
             let (number, answered) = match message {
+                ToDoor::Begun { number, call } => {
+                    let waiting = link.waiting.get_mut(&number);
+                    if let Some(begun) = waiting.and_then(|waiting| waiting.begun.take()) {
+                        begun.send(call).ok();
+                    }
+                    continue;
+                }
                 ToDoor::Said { number, status, json } => (number, Answered::Said { status, json }),
                 ToDoor::Ended { number, call, code, used } => {
                     (number, Answered::Ended { call, code, used })
@@ -122,7 +137,7 @@ impl Pdp {
             };
             if let Some(waiting) = link.waiting.remove(&number) {
                 // the client may be gone
-                waiting.send(answered).ok();
+                waiting.answer.send(answered).ok();
             }
         }
     }
@@ -133,9 +148,19 @@ impl Pdp {
         message: impl FnOnce(u64) -> FromDoor,
         fds: Vec<OwnedFd>,
     ) -> Result<Answered, NoAnswer> {
+        self.ask_for(message, fds, None).await
+    }
+
+    /// The same; `begun` is told when a call that streams may begin.
+    pub(crate) async fn ask_for(
+        &self,
+        message: impl FnOnce(u64) -> FromDoor,
+        fds: Vec<OwnedFd>,
+        begun: Option<oneshot::Sender<CallId>>,
+    ) -> Result<Answered, NoAnswer> {
         let (number, receiver) = {
             let mut link = self.link();
-            link.waiting.retain(|_, waiting| !waiting.is_closed());
+            link.waiting.retain(|_, waiting| !waiting.answer.is_closed());
             if link.waiting.len() >= WAITING_MAX {
                 return Err(NoAnswer::Busy);
             }
@@ -143,8 +168,8 @@ impl Pdp {
             let number = link.next;
             let mailbox = link.mailbox.as_mut().ok_or(NoAnswer::NotThere)?;
             mailbox.post(&(VERSION, message(number)), fds).map_err(|_error| NoAnswer::NotThere)?;
-            let (sender, receiver) = oneshot::channel();
-            link.waiting.insert(number, sender);
+            let (answer, receiver) = oneshot::channel();
+            link.waiting.insert(number, Waiting { answer, begun });
             (number, receiver)
         };
         let answered = tokio::time::timeout(ANSWER, receiver).await;

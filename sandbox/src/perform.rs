@@ -10,6 +10,7 @@ mod folder;
 mod git;
 mod gzip;
 mod pattern;
+mod pieces;
 mod process;
 mod search;
 mod system;
@@ -19,6 +20,7 @@ mod tree;
 use capabilities::Accepted;
 use contract::perform::Work;
 use contract::rings;
+use pieces::Pieces;
 use serde_json::{Value as Json, json};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -42,7 +44,7 @@ pub(crate) fn perform(
     let performed = read(input).and_then(|input| {
         let declaration = capabilities::find(&work.capability).ok_or("unknown_capability")?;
         let accepted = declaration.accept(&input).map_err(|_refused| "bad_input")?;
-        dispatch(&work.capability, &accepted, work)
+        dispatch(&work.capability, &accepted, work, Pieces::new(&answer, work.streams))
     });
     let (code, body) = match performed {
         Ok(body) => ("ok", body),
@@ -64,7 +66,7 @@ fn read(input: &File) -> Performed {
     serde_json::from_slice(&bytes).map_err(|_error| "bad_input")
 }
 
-fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
+fn dispatch(capability: &str, input: &Accepted, work: &Work, pieces: Pieces<'_>) -> Performed {
     match capability {
         rings::CAPABILITY => cage::attempt(input),
         "filesystem.append@1" => filesystem::append(input),
@@ -91,8 +93,8 @@ fn dispatch(capability: &str, input: &Accepted, work: &Work) -> Performed {
         "git.log@1" => git::log(input),
         "git.show@1" => git::show(input),
         "git.status@1" => git::status(input),
-        "process.run@1" => process::run(input),
-        "process.run_code@1" => process::run_code(input),
+        "process.run@1" => process::run(input, pieces),
+        "process.run_code@1" => process::run_code(input, pieces),
         "system.info@1" => Ok(system::info()),
         "system.time@1" => Ok(system::time()),
         _ => Err("unknown_capability"),
@@ -115,6 +117,7 @@ mod tests {
                 grants: Vec::new(),
                 ports: Vec::new(),
                 answer_bytes_max,
+                streams: false,
                 polls: 0,
             };
             assert_eq!(perform(&work, &File::from(input), pipe.into(), &mut Vec::new()), code);

@@ -208,6 +208,7 @@ impl Parked {
             grants,
             ports,
             answer_bytes_max: cut.answer_bytes_max,
+            streams: spec.streams,
             polls,
         };
         Ok(self.cage.socket.send(&(VERSION, work), &[])?)

@@ -11,7 +11,7 @@ mod operator;
 
 pub use disk::{Disk, Part};
 pub use machine::{CLOCK_BY_KERNEL, Machine, Options};
-pub use operated::{Client, Operated, Reply, krux, krux_program};
+pub use operated::{Client, Event, Events, Operated, Reply, krux, krux_program};
 pub use operator::Operator;
 
 use anyhow::{Context, Result, ensure};

@@ -4,6 +4,7 @@
 use crate::{Disk, Image, Machine, Options, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
+use std::io::{BufRead, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -31,6 +32,12 @@ pub struct Reply {
     /// The body, if it is JSON.
     pub json: Json,
 }
+
+/// Server-sent events, as they come; dropped, their connection is closed.
+pub struct Events(Lines<BufReader<ureq::BodyReader<'static>>>);
+
+/// One event: its name, its id, its data.
+pub type Event = (String, Option<u64>, Json);
 
 /// One agent's client, with a connection that it keeps.
 #[derive(Debug, Clone)]
@@ -239,6 +246,17 @@ impl Client {
         Self::reply(request.send(body))
     }
 
+    /// What a door answers, as text.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn text(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<String> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.header("authorization", &self.bearer);
+        let request = headers.iter().fold(request, |request, (n, v)| request.header(*n, *v));
+        Ok(request.send(body)?.body_mut().read_to_string()?)
+    }
+
     /// A request whose body comes as slowly as `body` gives it.
     #[must_use]
     pub fn post_slowly(&self, path: &str, body: &mut dyn std::io::Read) -> Reply {
@@ -253,6 +271,31 @@ impl Client {
     pub fn get(&self, path: &str) -> Reply {
         let request = self.agent.get(format!("{}{path}", self.url));
         Self::reply(request.header("authorization", &self.bearer).call())
+    }
+
+    /// What a door answers as it comes, to a call or, without one, to a question: events, or an answer that
+    /// is none of them.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn events(&self, path: &str, call: Option<&Json>) -> Result<Result<Events, Reply>> {
+        let url = format!("{}{path}", self.url);
+        let accept = ("accept", "text/event-stream");
+        let answer = match call {
+            Some(call) => {
+                let request = self.agent.post(url).header("authorization", &self.bearer);
+                request.header(accept.0, accept.1).send(call.to_string().as_bytes())?
+            }
+            None => {
+                let request = self.agent.get(url).header("authorization", &self.bearer);
+                request.header(accept.0, accept.1).call()?
+            }
+        };
+        let media_type = answer.headers().get("content-type").and_then(|v| v.to_str().ok());
+        if media_type != Some("text/event-stream") {
+            return Ok(Err(Self::reply(Ok(answer))));
+        }
+        Ok(Ok(Events(BufReader::new(answer.into_body().into_reader()).lines())))
     }
 
     /// The same client with another credential.
@@ -271,6 +314,32 @@ impl Client {
             }
             Err(error) => Reply { status: 0, json: Json::String(error.to_string()) },
         }
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("Events")
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut lines = Vec::new();
+        loop {
+            match self.0.next()? {
+                Ok(line) if line.is_empty() => break,
+                Ok(line) => lines.push(line),
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+        let field = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name));
+        let data = field("data: ").and_then(|data| serde_json::from_str(data).ok());
+        let name = field("event: ").unwrap_or_default().to_owned();
+        let id = field("id: ").and_then(|id| id.parse().ok());
+        Some(data.context("data").map(|data| (name, id, data)))
     }
 }
 

@@ -26,5 +26,7 @@ mod hostile;
 mod kills;
 #[path = "door/neighbours.rs"]
 mod neighbours;
+#[path = "door/streams.rs"]
+mod streams;
 #[path = "door/verdicts.rs"]
 mod verdicts;

@@ -127,6 +127,7 @@ mod tests {
             input: [0; 32],
             limits: Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 1 },
             alone: false,
+            streams: false,
         };
         Waiting { spec, digest: [call; 32], fds: [null(), null()] }
     }

@@ -6,7 +6,7 @@ use crate::perform::{CallId, Used};
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Longest JSON text in one frame; longer answers come as a sealed file.
 pub const TEXT_BYTES_MAX: usize = 48 << 10;
@@ -25,6 +25,8 @@ pub enum FromDoor {
         source: String,
         /// `category.verb`, or with `@version`.
         capability: String,
+        /// Whether [pieces](crate::piece) of what its program writes are wanted while it runs.
+        streams: bool,
     },
     /// An agent asks what it can call.
     Tools {
@@ -45,6 +47,9 @@ pub enum FromDoor {
         source: String,
         /// The call.
         call: CallId,
+        /// Of a call that streams and is under way: from which byte of its [pieces](crate::piece) on
+        /// they are wanted, as a file.
+        from: Option<u64>,
     },
     /// Somebody asks for a number that makes a statement new.
     Challenge {
@@ -106,6 +111,14 @@ pub enum ToDoor {
         number: u64,
         /// Media type of the file.
         media_type: String,
+    },
+    /// The decision of a call that streams is durable, and what its performer writes into the pipe before
+    /// its answer may go out.
+    Begun {
+        /// The door's number.
+        number: u64,
+        /// The call.
+        call: CallId,
     },
     /// The performer ended, and the outcome is recorded: what it wrote into the pipe may go out.
     Ended {

@@ -16,6 +16,7 @@ pub mod meta;
 pub mod pairing;
 pub mod path;
 pub mod perform;
+pub mod piece;
 pub mod rings;
 pub mod statement;
 pub mod uids;

@@ -32,6 +32,8 @@ pub struct Spec {
     /// Whether no other call of its agent may run meanwhile: what a person said yes to finds the
     /// workspace as it was expected, and nobody changes it before the end.
     pub alone: bool,
+    /// Whether [pieces](crate::piece) of what its program writes stand before the answer.
+    pub streams: bool,
 }
 
 /// An agent's place on the disk.
@@ -234,6 +236,8 @@ pub struct Work {
     pub ports: Vec<u16>,
     /// Longest answer, in bytes.
     pub answer_bytes_max: u64,
+    /// See [`Spec::streams`].
+    pub streams: bool,
     /// How often it asks for the [`Go`] before it sleeps: being woken takes longer than the call.
     pub polls: u32,
 }

@@ -50,6 +50,7 @@ fn spec() -> Spec {
         input: [2; 32],
         limits: Limits { memory_bytes: 1 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 1_000 },
         alone: true,
+        streams: true,
     }
 }
 
@@ -70,10 +71,13 @@ proptest! {
         decodes_or_is_refused(&ToAudit::Ended { call, outcome }, at, change, cut);
         decodes_or_is_refused(&ToAudit::Refused { call, why: Refusal::Late }, at, change, cut);
         let grants = vec![Grant { path: text.clone(), access: Access::Rename }];
-        decodes_or_is_refused(&Work { call, capability: text.clone(), grants, ports: vec![1], answer_bytes_max: 1, polls: 0 }, at, change, cut);
+        decodes_or_is_refused(&Work { call, capability: text.clone(), grants, ports: vec![1], answer_bytes_max: 1, streams: true, polls: 0 }, at, change, cut);
         decodes_or_is_refused(&FromWorker::Done(text.clone()), at, change, cut);
         let (token, source, capability) = (bytes.clone(), text.clone(), text.clone());
-        decodes_or_is_refused(&FromDoor::Call { number, token, source, capability }, at, change, cut);
+        decodes_or_is_refused(&FromDoor::Call { number, token, source, capability, streams: true }, at, change, cut);
+        let (token, source) = (bytes.clone(), text.clone());
+        decodes_or_is_refused(&FromDoor::Poll { number, token, source, call, from: Some(1) }, at, change, cut);
+        decodes_or_is_refused(&ToDoor::Begun { number, call }, at, change, cut);
         let (statement, signature) = (text.clone(), bytes.clone());
         let act = FromDoor::Act { number, source: text.clone(), statement, signature, body: true };
         decodes_or_is_refused(&act, at, change, cut);

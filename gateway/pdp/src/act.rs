@@ -312,7 +312,7 @@ impl Pdp {
         let permit =
             Permit::new(allowed, spec(call, &asked, agent, disk_uid), "forker", [input, answer]);
         self.record(draft, Vec::new(), Some(permit))?;
-        self.await_call(call, stated.door, stated.number, Then::End);
+        self.await_call(call, stated.door, stated.number, Then::End { streams: false });
         Ok(None)
     }
 
@@ -370,10 +370,19 @@ impl Pdp {
         let mut draft = act_draft(call, act, stated.facts, facts);
         draft.effects.clone_from(&effects);
         let (capability, limits) = (capability.to_owned(), LIMITS);
-        let spec = Spec { call, capability, agent, effects, input: digest, limits, alone: false };
+        let spec = Spec {
+            call,
+            capability,
+            agent,
+            effects,
+            input: digest,
+            limits,
+            alone: false,
+            streams: false,
+        };
         let permit = Permit::new(allowed, spec, performer, [input, answer]);
         self.record(draft, Vec::new(), Some(permit))?;
-        self.await_call(call, stated.door, stated.number, Then::End);
+        self.await_call(call, stated.door, stated.number, Then::End { streams: false });
         Ok(None)
     }
 }

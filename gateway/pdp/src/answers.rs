@@ -8,15 +8,19 @@ use crate::state::{Came, Pending};
 use capabilities::{CATALOGUE, Performer, document};
 use contract::bytes::Bytes;
 use contract::digits::{hex, unhex_array};
-use contract::door::Status;
+use contract::door::{Status, ToDoor, VERSION};
 use contract::perform::CallId;
+use contract::piece;
 use policy::{Call, Facts};
 use serde_json::{Value as Json, json};
+use std::os::fd::OwnedFd;
 
 /// Most sources of refused requests that are counted apart in a second.
 const SOURCES_MAX: usize = 256;
 /// Most items of a list in one answer.
 const LIST_MAX: usize = 100;
+/// Most bytes of a call's pieces in one answer.
+const PIECES_BYTES_MAX: usize = 4 * piece::ITEM_BYTES_MAX;
 
 impl Pdp {
     pub(crate) fn status(&self) -> String {
@@ -185,10 +189,10 @@ impl Pdp {
     /// What became of an agent's own call.
     pub(crate) fn poll(
         &mut self,
-        door: &'static str,
-        number: u64,
+        (door, number): (&'static str, u64),
         (token, source): (&Bytes, &str),
         call: CallId,
+        from: Option<u64>,
     ) {
         let agent = match self.authenticate(token, source) {
             Ok((agent, _)) => agent,
@@ -207,6 +211,12 @@ impl Pdp {
                 return self.fetch_result(door, number, place);
             }
             Some(came @ (Came::Running | Came::Pending)) => {
+                if let Some(pieces) = from.and_then(|from| self.pieces(&call, from)) {
+                    let media_type = piece::MEDIA_TYPE.to_owned();
+                    let message = ToDoor::File { number, media_type };
+                    self.peers.post(door, &(VERSION, message), vec![pieces]);
+                    return;
+                }
                 let next = "ask again";
                 (
                     Status::Pending,
@@ -227,6 +237,14 @@ impl Pdp {
             ),
         };
         say(&mut self.peers, door, number, status, &json);
+    }
+
+    /// What a call that streams has written from a byte on, as far as it fits: copied, since whoever has
+    /// the file itself can still write it.
+    fn pieces(&self, call: &CallId, from: u64) -> Option<OwnedFd> {
+        let mut bytes = vec![0; PIECES_BYTES_MAX];
+        let count = rustix::io::pread(self.streams.get(call)?, &mut bytes, from).ok()?;
+        channel::sealed::holding(bytes.get(..count)?).ok()
     }
 
     /// Counts requests that were refused before they were calls; of too many sources the rest are one.

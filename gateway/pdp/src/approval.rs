@@ -9,7 +9,7 @@ use crate::state::Pending;
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
-use contract::perform::CallId;
+use contract::perform::{CallId, Spec};
 use contract::statement::Act;
 use ledger::Kind;
 use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter};
@@ -143,6 +143,9 @@ impl Pdp {
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
+        let spec = Spec { streams: pending.streams, ..spec };
+        let read = pending.streams.then(|| answer.try_clone()).transpose();
+        let read = read.map_err(|_error| Refusal::Unavailable)?;
         let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
         let permit = Permit::new(allowed, spec, performer, [input, answer]);
         let permit = permit.deferred(pending.run_within_ms);
@@ -150,6 +153,7 @@ impl Pdp {
         accepted.facts.insert("counted".to_owned(), counted.clone());
         self.record(accepted, Vec::new(), Some(permit))?;
         self.state.counters.expect(call, &pending.agent, &counted);
+        self.streams.extend(read.map(|answer| (call, answer)));
         let json = json!({ "call": hex(&call), "verdict": "accept" });
         self.wait_for(call, yes, json.to_string());
         Ok(())

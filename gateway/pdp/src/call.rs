@@ -150,6 +150,9 @@ impl Pdp {
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
         let grant = self.granted(&asked_for, &decision);
         draft.facts.extend(grant.map(|grant| ("grant".to_owned(), hex(&grant))));
+        if asked.streams {
+            draft.facts.insert("streams".to_owned(), "yes".to_owned());
+        }
         let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
             Answer::Blocked => {
@@ -178,6 +181,8 @@ impl Pdp {
                 let allowed = Allowed::by(&decision, most).ok_or(Refusal::Unavailable)?;
                 let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
                 let spec = spec(call, &asked_for, &name, agent.disk_uid);
+                let streams = asked.streams;
+                let spec = Spec { streams, ..spec };
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
                 let permit = Permit::new(allowed, spec, performer, [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
@@ -185,7 +190,7 @@ impl Pdp {
                 if let Some(grant) = grant {
                     self.state.grants.expect(call, grant);
                 }
-                self.waiting.insert(call, waits(Then::End));
+                self.waiting.insert(call, waits(Then::End { streams }));
             }
         }
         Ok(())
@@ -381,6 +386,7 @@ pub(crate) struct CallFrame {
     pub(crate) token: Bytes,
     pub(crate) source: String,
     pub(crate) capability: String,
+    pub(crate) streams: bool,
     pub(crate) input: OwnedFd,
     pub(crate) answer: OwnedFd,
 }
@@ -395,6 +401,7 @@ pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -
         input: asked.digest,
         limits: Limits::MOST,
         alone: false,
+        streams: false,
     }
 }
 

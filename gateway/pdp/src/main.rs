@@ -54,8 +54,8 @@ struct Waiting {
 enum Then {
     /// This, once the record is durable.
     Say(Status, String),
-    /// That the performer ended.
-    End,
+    /// That the performer ended; of a call that streams also that it may begin.
+    End { streams: bool },
     /// The principal `boot` waits, which is init.
     Booted,
 }
@@ -83,6 +83,8 @@ struct Pdp {
     waiting: BTreeMap<CallId, Waiting>,
     /// Inputs of calls that wait for a person.
     held: BTreeMap<CallId, OwnedFd>,
+    /// Where calls that stream and that nobody waits for write.
+    streams: BTreeMap<CallId, OwnedFd>,
     /// Questions to persons whose end is being recorded.
     closing: BTreeSet<CallId>,
     questions: BTreeMap<u64, Question>,
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         shipped,
         waiting: BTreeMap::new(),
         held: BTreeMap::new(),
+        streams: BTreeMap::new(),
         closing: BTreeSet::new(),
         questions: BTreeMap::new(),
         nonces: VecDeque::new(),
@@ -224,6 +227,8 @@ impl Pdp {
                 self.closing.clear();
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
+                // another audit has every call of before ended
+                self.streams.clear();
                 // what it knows of the ledger holds still, and `fold` sees that this is the same one
                 self.folded = false;
                 self.ask_history();
@@ -317,13 +322,22 @@ impl Pdp {
         }
         let Some(call) = envelope.call else { return };
         let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);
+        if ended {
+            self.streams.remove(&call);
+        }
         let Some(waiting) = self.waiting.remove(&call) else { return };
         match &waiting.then {
             Then::Say(status, json) => {
                 say(&mut self.peers, waiting.door, waiting.number, *status, json);
             }
-            Then::End | Then::Booted if !ended => drop(self.waiting.insert(call, waiting)),
-            Then::End => {
+            Then::End { .. } | Then::Booted if !ended => {
+                if let Then::End { streams: true } = waiting.then {
+                    let message = ToDoor::Begun { number: waiting.number, call };
+                    self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
+                }
+                self.waiting.insert(call, waiting);
+            }
+            Then::End { .. } => {
                 let code = envelope.facts.get("code").cloned().unwrap_or_default();
                 let used = used(envelope);
                 let message = ToDoor::Ended { number: waiting.number, call, code, used };
@@ -347,6 +361,7 @@ impl Pdp {
             self.state.counters.forget(&call);
             self.state.grants.settle(call, None);
         }
+        call.and_then(|call| self.streams.remove(&call));
         if let Some(waiting) = call.and_then(|call| self.waiting.remove(&call)) {
             say(&mut self.peers, waiting.door, waiting.number, refusal.status(), &refusal.json());
         }
@@ -362,17 +377,17 @@ impl Pdp {
             let Some((message, fds)) = self.peers.take(from, door::VERSION, count) else { return };
             let mut fds = fds.into_iter();
             match (from, message) {
-                (AGENTS, FromDoor::Call { number, token, source, capability }) => {
+                (AGENTS, FromDoor::Call { number, token, source, capability, streams }) => {
                     if let (Some(input), Some(answer)) = (fds.next(), fds.next()) {
-                        let frame = CallFrame { token, source, capability, input, answer };
+                        let frame = CallFrame { token, source, capability, streams, input, answer };
                         self.call((from, number), frame);
                     }
                 }
                 (AGENTS, FromDoor::Tools { number, token, source }) => {
                     self.tools(from, number, (&token, &source));
                 }
-                (AGENTS, FromDoor::Poll { number, token, source, call }) => {
-                    self.poll(from, number, (&token, &source), call);
+                (AGENTS, FromDoor::Poll { number, token, source, call, from: byte }) => {
+                    self.poll((from, number), (&token, &source), call, byte);
                 }
                 (OPERATORS, FromDoor::Challenge { number }) => self.challenge(from, number),
                 (OPERATORS, FromDoor::Pair { number, request }) => {

@@ -56,6 +56,8 @@ pub(crate) struct Pending {
     pub(crate) voted: Vec<String>,
     pub(crate) reason: String,
     pub(crate) asked_us: u64,
+    /// Whether pieces of what its program writes are wanted while it runs.
+    pub(crate) streams: bool,
     /// In this boot; those of an earlier one are over.
     pub(crate) of_this_boot: bool,
 }
@@ -312,6 +314,7 @@ impl State {
                 voted: Vec::new(),
                 reason: fact("reason"),
                 asked_us: envelope.wall_us,
+                streams: fact("streams") == "yes",
                 of_this_boot: now,
             };
             self.pending.insert(call, pending);

@@ -405,6 +405,7 @@ impl<'a> Stand<'a> {
             input: digest,
             limits,
             alone: false,
+            streams: false,
         };
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
         let (reader, writer) = rustix::pipe::pipe_with(flags).map_err(kernel("pipe2"))?;

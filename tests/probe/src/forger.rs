@@ -176,6 +176,7 @@ impl Forger {
             input: Sha256::digest(b"{}").into(),
             limits: LIMITS,
             alone: false,
+            streams: false,
         };
         let message = (perform::VERSION, spec);
         let answer = sealed::empty()?;

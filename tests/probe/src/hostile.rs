@@ -150,7 +150,7 @@ fn credentials(service: &Service, pdp: &Channel, token: &[u8]) -> Result<(), Cha
     open_input(service, pdp, token)?;
     for (name, call) in [("another's call", [0x11; 16]), ("no call", [0; 16])] {
         let (token, source) = (Bytes(token.to_vec()), String::new());
-        pdp.send(&(VERSION, FromDoor::Poll { number: 99, token, source, call }), &[])?;
+        pdp.send(&(VERSION, FromDoor::Poll { number: 99, token, source, call, from: None }), &[])?;
         let (seen, _) = answer(service, pdp)?;
         let none = status(&seen) == Some(Status::NotFound);
         say(service, &format!("asking after {name}"), none, &format!("{seen:?}"))?;
@@ -172,7 +172,8 @@ fn open_input(service: &Service, pdp: &Channel, token: &[u8]) -> Result<(), Chan
 
 fn call(number: u64, token: &[u8], capability: &str) -> FromDoor {
     let (token, source) = (Bytes(token.to_vec()), "192.0.2.66".to_owned());
-    FromDoor::Call { number, token, source, capability: capability.to_owned() }
+    let capability = capability.to_owned();
+    FromDoor::Call { number, token, source, capability, streams: false }
 }
 
 fn answer(service: &Service, pdp: &Channel) -> Result<(ToDoor, Vec<OwnedFd>), ChannelError> {
