@@ -86,8 +86,8 @@ fn whole(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The first pieces are there while the program runs; then the client goes, and so does the program, well
-/// before its time is over. A box that kept such programs would have no cage for the last of these calls.
+/// The first pieces are there while the program runs; then the client goes, and the call ends well before its
+/// time is over: the forker says so once it has killed the cage.
 fn cut_off(client: &Client) -> Result<()> {
     const CALLS: usize = 24;
     for count in 0..CALLS {
