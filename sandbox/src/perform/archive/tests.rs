@@ -321,7 +321,7 @@ fn a_compressed_file_is_one_whole_member() {
     assert_eq!(check(&named), Ok(()));
     named[3] |= 0x20;
     assert_eq!(check(&named), Err("damaged"));
-    let mut other = sound.clone();
+    let mut other = sound;
     other[2] = 7;
     assert_eq!(check(&other), Err("damaged"));
     assert_eq!(check(b""), Err("damaged"));
