@@ -9,6 +9,7 @@ use std::process::Command;
 
 /// Package, then the packages of ours that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("certificate", &[]),
     ("contract", &[]),
     ("linux", &[]),
     ("channel", &["contract", "linux"]),

@@ -114,7 +114,7 @@ pub struct Call<'a> {
 }
 
 /// What is true outside the call when it is decided, recorded with the decision.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Facts {
     /// Rules whose limit is used up, as the layer and the rule's name.
     pub exhausted: BTreeSet<(LayerKind, String)>,

@@ -4,27 +4,27 @@
 //! reasons, in whatever order.
 
 pub(crate) mod automaton;
-mod classes;
+pub(crate) mod classes;
 mod defect;
-mod diagram;
-mod dimension;
-mod formula;
+pub(crate) mod diagram;
+pub(crate) mod dimension;
+pub(crate) mod formula;
+pub(crate) mod predicate;
 #[cfg(test)]
-mod tests;
-mod walk;
+pub(crate) mod tests;
+pub(crate) mod walk;
 
-use crate::answer::{Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
+use crate::answer::{Because, Call, Decided, Decision, Facts};
 use crate::decide::{self, decide_effect};
-use crate::glob::Glob;
 use crate::point::at_point;
 use crate::rule::Rule;
 use crate::set::{Layer, Set};
-use crate::test::Test;
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::CanonicalPath;
 use defect::{Defect, has};
 use diagram::Diagram;
-use dimension::{Dimension, Subject, TooManyOf};
+use dimension::{Dimension, Subject};
+use predicate::Predicate;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set, ready to decide.
@@ -51,9 +51,6 @@ pub struct TooManyStates {
     /// Some of the rules, as `layer/name`.
     pub rules: Vec<String>,
 }
-
-/// Most rules that [`TooManyStates`] names.
-const NAMED_MAX: usize = 8;
 
 /// A rule by its place in the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,21 +208,18 @@ impl OfKind {
             let its = of.rules.iter().enumerate().filter(|(_, rule)| speaks(rule));
             rules.extend(its.map(|(rule, _)| At { layer, rule }));
         }
-        let too_many = |subject: Subject, numbers: &[u32]| {
+        let rule =
+            |at: &At| Some((*layers.get(at.layer)?, layers.get(at.layer)?.rules.get(at.rule)?));
+        let predicates: Vec<Predicate<'_>> = rules
+            .iter()
+            .filter_map(rule)
+            .map(|(layer, rule)| Predicate::of_rule(layer, rule))
+            .collect();
+        let (dimensions, diagram) = predicate::compile(&predicates).map_err(|too_many| {
             let at = |number: &u32| rules.get(usize::try_from(*number).ok()?);
-            let name = |at: &At| {
-                let layer = layers.get(at.layer)?;
-                Some(format!("{}/{}", layer.kind, layer.rules.get(at.rule)?.name))
-            };
-            let rules = numbers.iter().filter_map(at).filter_map(name).take(NAMED_MAX).collect();
-            TooManyStates { kind, subject: subject.to_string(), rules }
-        };
-        let dimensions = dimensions(layers, &rules)
-            .map_err(|TooManyOf(subject, rules)| too_many(subject, &rules))?;
-        let count = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let last = dimensions.last().map_or(Subject::Agent, |dimension| dimension.subject);
-        let diagram = Diagram::new(count, &dimensions)
-            .map_err(|diagram::TooMany(rules)| too_many(last, &rules))?;
+            let name = |(layer, rule): (&Layer, &Rule)| format!("{}/{}", layer.kind, rule.name);
+            too_many.named(kind, |number| at(&number).and_then(rule).map(name))
+        })?;
         let leaf = |numbers: &Vec<u32>| {
             let limited = |at: At| Some(layers.get(at.layer)?.rules.get(at.rule)?.limits.is_some());
             let is_limited = live(numbers, &rules).any(|at| limited(at).unwrap_or(true));
@@ -250,57 +244,6 @@ impl OfKind {
             state = self.diagram.step(number, state, dimension.class(call, effect)?)?;
         }
         Some(state)
-    }
-}
-
-/// What these rules ask about: the capability, the agent, then each field, a path last.
-fn dimensions(layers: &[&Layer], rules: &[At]) -> Result<Vec<Dimension>, TooManyOf> {
-    let mut capabilities: Vec<(u32, &[CapabilityName])> = Vec::new();
-    let mut agents: Vec<(u32, Test)> = Vec::new();
-    let mut fields: BTreeMap<Field, Vec<(u32, &Test)>> = BTreeMap::new();
-    for (number, at) in (0..).zip(rules) {
-        let Some(layer) = layers.get(at.layer) else { continue };
-        let Some(rule) = layer.rules.get(at.rule) else { continue };
-        capabilities.extend(rule.capabilities.as_ref().map(|names| (number, names.as_slice())));
-        agents.extend(of_agent(layer, rule).map(|test| (number, test)));
-        for (field, test) in &rule.conditions.0 {
-            fields.entry(*field).or_default().push((number, test));
-        }
-    }
-    let mut dimensions = Vec::new();
-    if !capabilities.is_empty() {
-        dimensions.push(Dimension::of_capabilities(&capabilities));
-    }
-    if !agents.is_empty() {
-        let agents: Vec<(u32, &Test)> = agents.iter().map(|(rule, test)| (*rule, test)).collect();
-        dimensions.push(Dimension::of_text(Subject::Agent, &agents)?);
-    }
-    let path = fields.remove(&Field::Path);
-    for (field, tests) in fields {
-        dimensions.push(Dimension::of_field(field, &tests)?);
-    }
-    if let Some(tests) = path {
-        dimensions.push(Dimension::of_field(Field::Path, &tests)?);
-    }
-    Ok(dimensions)
-}
-
-/// What a rule asks of the agent's name: nothing if it is for any, in a layer for all.
-fn of_agent(layer: &Layer, rule: &Rule) -> Option<Test> {
-    let any = rule.agents.iter().any(|pattern| pattern.glob().as_str() == "any");
-    let named = (!any)
-        .then(|| Test::OneOf(rule.agents.iter().map(|pattern| pattern.glob().clone()).collect()));
-    let of_layer = match &layer.kind {
-        LayerKind::Agent(name) if !has(Defect::LayerOfAgent) => {
-            Some(Test::OneOf(vec![Glob::exactly(name)]))
-        }
-        LayerKind::Box | LayerKind::System | LayerKind::Organisation(_) | LayerKind::Agent(_) => {
-            None
-        }
-    };
-    match (named, of_layer) {
-        (Some(named), Some(of_layer)) => Some(Test::All(vec![named, of_layer])),
-        (one, other) => one.or(other),
     }
 }
 

@@ -3,7 +3,9 @@
 //!
 //! A [`Set`] is one granting layer and any number of layers that only tighten. [`parse()`] reads a
 //! layer's text strictly; [`decide()`] is the plain interpreter, which is also the specification of
-//! [`Compiled`], the engine that decides in one pass over a call however many rules there are; [`cases`] holds a policy against its table of expected answers.
+//! [`Compiled`], the engine that decides in one pass over a call however many rules there are;
+//! [`cases`] holds a policy against its table of expected answers. [`prove()`] and [`diff()`] ask about every
+//! call at once.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -14,6 +16,7 @@ mod glob;
 mod parse;
 mod point;
 mod quantity;
+mod question;
 mod region;
 mod rule;
 mod set;
@@ -25,6 +28,10 @@ pub use compiled::{Compiled, TooManyStates};
 pub use decide::decide;
 pub use parse::{ParseError, parse};
 pub use quantity::{Bytes, Rate, Span};
+pub use question::{
+    Answers, Change, Changed, Claim, Counterexample, Diff, Example, Lowered, Product, Property,
+    QuestionError, Region, Verdict, certify, diff, parse_properties, prove, prove_lowered, theorem,
+};
 pub use rule::{Approval, Grants, Limits, Rule};
 pub use set::{Layer, Set, SetError};
 pub use test::{Network, Test};

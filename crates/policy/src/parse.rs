@@ -149,7 +149,7 @@ fn check(rule: &Rule) -> Result<(), String> {
 }
 
 /// The place of a rule that is wrong as a whole: the line of its name.
-fn at_rule(text: &str, name: &str, message: String) -> ParseError {
+pub(crate) fn at_rule(text: &str, name: &str, message: String) -> ParseError {
     let mut found = (0, 0);
     for (number, line) in text.lines().enumerate() {
         if let Some(at) = line.find("name:").filter(|_| line.contains(name)) {
@@ -159,7 +159,8 @@ fn at_rule(text: &str, name: &str, message: String) -> ParseError {
     ParseError { message, line: found.0, column: found.1, suggestion: None }
 }
 
-fn located(error: &serde_norway::Error) -> ParseError {
+/// A mistake that the reader of YAML found.
+pub(crate) fn located(error: &serde_norway::Error) -> ParseError {
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let text = error.to_string();
     let message = match text.rfind(" at line ") {

@@ -104,7 +104,7 @@ pub enum Grants {
 }
 
 /// A pattern over agents' names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentPattern(Glob);
 
 impl AgentPattern {

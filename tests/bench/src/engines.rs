@@ -6,7 +6,7 @@ use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::CanonicalPath;
 use ledger::writer::Draft;
 use ledger::{Chain, Kind as RecordKind};
-use policy::{Call, Compiled, Facts, Set};
+use policy::{Call, Compiled, Facts, Set, Verdict};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::Command;
@@ -66,7 +66,62 @@ pub(crate) fn policy(places: &Places) -> Result<Vec<Row>> {
     }
     rows.push(load()?);
     rows.push(replay(places)?);
+    for (prove, diff, globs, most) in
+        [("prove-500", "diff-500", 500, 500.0), ("prove-2000", "diff-2000", 2_000, 2_000.0)]
+    {
+        rows.extend(questions([prove, diff], globs, most)?);
+    }
     Ok(rows)
+}
+
+/// Questions about sets of so many patterns: a property that holds and one that does not, and what changes where one
+/// rule of a hundred asks from now on.
+fn questions([prove, diff]: [&'static str; 2], globs: usize, most: f64) -> Result<[Row; 2]> {
+    let within = set_of_globs(globs, None)?;
+    let beyond = set_of_globs(globs, Some("/etc/**"))?;
+    let asks = set_of_globs(globs, Some("asks"))?;
+    let text = "properties: [{name: inside, only: {agents: [any], effects: [read], decision: autonomous, \
+                within: {where: {path: {under: /workspace}}}}}]";
+    let properties = policy::parse_properties(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let property = properties.first().context("no property")?;
+    let mut proved = time(ROUNDS, || {
+        anyhow::ensure!(policy::prove(&within, property)? == Verdict::Holds, "it holds");
+        Ok(())
+    })?;
+    proved.extend(time(ROUNDS, || {
+        let found = policy::prove(&beyond, property)?;
+        anyhow::ensure!(matches!(found, Verdict::Fails(_)), "a counterexample");
+        Ok(())
+    })?);
+    let mut differs = time(ROUNDS, || {
+        let found = policy::diff(&within, &asks)?;
+        anyhow::ensure!(found.changed().len() == globs / 100, "{}", found.changed().len());
+        Ok(())
+    })?;
+    let must = "<= 500 ms for 500 patterns, 2 s for 2,000; never without an answer, a call with each that is no";
+    let row = |name, times: &mut Vec<f64>| {
+        let (p50, p99) = (quantile(times, 500) / 1e3, quantile(times, 990) / 1e3);
+        Row { name, unit: "ms", p50, p99, peer: None, must, holds: p99 <= most }
+    };
+    Ok([row(prove, &mut proved), row(diff, &mut differs)])
+}
+
+/// A set of patterns that cross segments; with one more, or with one of a hundred asking.
+fn set_of_globs(globs: usize, other: Option<&str>) -> Result<Set> {
+    let mut text = "policy: box\nversion: 1\nrules:\n".to_owned();
+    let more = other.filter(|other| *other != "asks");
+    let paths = (0..globs).map(|glob| format!("/workspace/p{glob}/**/*.rs"));
+    for (number, path) in paths.chain(more.map(str::to_owned)).enumerate() {
+        let asks = other == Some("asks") && number % 100 == 0;
+        let decision = if asks { "approval" } else { "autonomous" };
+        writeln!(
+            text,
+            " - {{name: r{number},agents: [any],effects: [read],where: {{path: \"{path}\"}},decision: \
+             {decision}}}"
+        )?;
+    }
+    let layer = policy::parse(&text).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(Set::new(layer, Vec::new())?)
 }
 
 /// The medians of Cedar and regorus, in microseconds.

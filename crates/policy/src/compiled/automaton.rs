@@ -1,7 +1,7 @@
 //! All patterns over one field at once: a deterministic automaton over bytes, made by the subset
 //! construction from the positions in the patterns. A text is read once, however many patterns there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// One step of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,11 +23,11 @@ const TRANSITIONS_MAX: usize = 1 << 24;
 
 /// The patterns need more states than there may be: these, above all.
 #[derive(Debug)]
-pub(super) struct TooMany(pub(super) Vec<u32>);
+pub(crate) struct TooMany(pub(crate) Vec<u32>);
 
 /// The automaton: from a state and a byte to a state.
 #[derive(Debug)]
-pub(super) struct Automaton {
+pub(crate) struct Automaton {
     /// Bytes that no pattern tells apart have one number.
     sort_of: [u8; 256],
     /// One byte of each number.
@@ -39,7 +39,7 @@ pub(super) struct Automaton {
 }
 
 /// Where a text begins.
-pub(super) const START: u32 = 0;
+pub(crate) const START: u32 = 0;
 
 /// The patterns' positions, all in one row: a pattern's last is behind its last step.
 struct Positions {
@@ -77,6 +77,24 @@ impl Positions {
     }
 }
 
+/// Sets of positions, numbered as they are found.
+struct States {
+    numbers: HashMap<Vec<u32>, u32>,
+    all: Vec<Vec<u32>>,
+}
+
+impl States {
+    fn number(&mut self, set: Vec<u32>) -> u32 {
+        if let Some(number) = self.numbers.get(&set) {
+            return *number;
+        }
+        let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.all.push(set.clone());
+        self.numbers.insert(set, number);
+        number
+    }
+}
+
 /// Numbers for bytes: one for each that a pattern names, for the three that the form of a path tells apart,
 /// and one for all others.
 fn sorts(patterns: &[Vec<Step>]) -> ([u8; 256], Vec<u8>) {
@@ -108,54 +126,65 @@ fn sorts(patterns: &[Vec<Step>]) -> ([u8; 256], Vec<u8>) {
 
 impl Automaton {
     /// Of these patterns.
-    pub(super) fn new(patterns: &[Vec<Step>]) -> Result<Self, TooMany> {
+    pub(crate) fn new(patterns: &[Vec<Step>]) -> Result<Self, TooMany> {
+        Self::labelled(patterns).map(|(automaton, _)| automaton)
+    }
+
+    /// Of these patterns, with the positions that each state stands for: sorted, all patterns' in one row,
+    /// one more than its steps for each pattern.
+    pub(crate) fn labelled(patterns: &[Vec<Step>]) -> Result<(Self, Vec<Vec<u32>>), TooMany> {
         let positions = Positions::of(patterns);
         let (sort_of, bytes) = sorts(patterns);
         let mut start = positions.starts.clone();
         positions.close(&mut start);
-        let mut numbers = HashMap::from([(start.clone(), START)]);
-        let mut states = vec![start];
+        let mut states =
+            States { numbers: HashMap::from([(start.clone(), START)]), all: vec![start] };
         let (mut next, mut matching, mut looked_at) = (Vec::new(), Vec::new(), 0_usize);
         let mut at = 0;
-        while let Some(state) = states.get(at).cloned() {
+        while let Some(state) = states.all.get(at).cloned() {
             at += 1;
             matching.push(ends(&positions, &state));
-            for set in successors(&positions, &state, &sort_of, bytes.len()) {
+            let after = successors(&positions, &state, &sort_of);
+            let mut number = |set: Vec<u32>| {
                 looked_at = looked_at.saturating_add(set.len() + 1);
-                let new = u32::try_from(states.len()).unwrap_or(u32::MAX);
-                let number = *numbers.entry(set.clone()).or_insert(new);
-                if number == new {
-                    states.push(set);
+                states.number(set)
+            };
+            let row = next.len();
+            let otherwise = number(after.otherwise);
+            next.resize(row + bytes.len(), otherwise);
+            for (sort, set) in after.by_sort {
+                let number = number(set);
+                if let Some(next) = next.get_mut(row + sort) {
+                    *next = number;
                 }
-                next.push(number);
             }
-            let many = states.len() > STATES_MAX || next.len() > TRANSITIONS_MAX;
+            let many = states.all.len() > STATES_MAX || next.len() > TRANSITIONS_MAX;
             if many || looked_at > POSITIONS_MAX {
-                return Err(TooMany(crowd(&positions, &states)));
+                return Err(TooMany(crowd(&positions, &states.all)));
             }
         }
-        Ok(Self { sort_of, bytes, next, matching })
+        Ok((Self { sort_of, bytes, next, matching }, states.all))
     }
 
     /// The state after one more byte.
-    pub(super) fn step(&self, state: u32, byte: u8) -> u32 {
+    pub(crate) fn step(&self, state: u32, byte: u8) -> u32 {
         let sort = self.sort_of.get(usize::from(byte)).copied().map_or(0, usize::from);
         let row = usize::try_from(state).unwrap_or(usize::MAX).saturating_mul(self.bytes.len());
         self.next.get(row.saturating_add(sort)).copied().unwrap_or(START)
     }
 
     /// The state after a text.
-    pub(super) fn after(&self, state: u32, text: &str) -> u32 {
+    pub(crate) fn after(&self, state: u32, text: &str) -> u32 {
         text.bytes().fold(state, |state, byte| self.step(state, byte))
     }
 
     /// One byte of each sort that the patterns tell apart.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// For each state which patterns match a text that ends there.
-    pub(super) fn matching(&self) -> &[Vec<u32>] {
+    pub(crate) fn matching(&self) -> &[Vec<u32>] {
         &self.matching
     }
 }
@@ -169,23 +198,22 @@ fn ends(positions: &Positions, state: &[u32]) -> Vec<u32> {
     ends
 }
 
-/// The set behind each sort of byte.
-fn successors(
-    positions: &Positions,
-    state: &[u32],
-    sort_of: &[u8; 256],
-    sorts: usize,
-) -> Vec<Vec<u32>> {
+/// The sets behind a state: for most bytes the same.
+struct Successors {
+    by_sort: BTreeMap<usize, Vec<u32>>,
+    otherwise: Vec<u32>,
+}
+
+fn successors(positions: &Positions, state: &[u32], sort_of: &[u8; 256]) -> Successors {
+    let sort = |byte: u8| sort_of.get(usize::from(byte)).copied().map_or(0, usize::from);
+    let slash = sort(b'/');
     // what stays for every byte, and for every byte but the slash
     let (mut always, mut within) = (Vec::new(), Vec::new());
-    let mut by_sort: Vec<Vec<u32>> = vec![Vec::new(); sorts];
+    let mut by_sort: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for &position in state {
         match positions.at(position) {
             Some(Ok(Step::Byte(byte))) => {
-                let sort = sort_of.get(usize::from(*byte)).copied().map_or(0, usize::from);
-                if let Some(set) = by_sort.get_mut(sort) {
-                    set.push(position + 1);
-                }
+                by_sort.entry(sort(*byte)).or_default().push(position + 1)
             }
             Some(Ok(Step::One)) => always.push(position + 1),
             Some(Ok(Step::Within)) => within.push(position),
@@ -193,15 +221,17 @@ fn successors(
             Some(Err(_)) | None => {}
         }
     }
-    let slash = sort_of.get(usize::from(b'/')).copied().map_or(0, usize::from);
-    for (sort, set) in by_sort.iter_mut().enumerate() {
+    by_sort.entry(slash).or_default();
+    for (sort, set) in &mut by_sort {
         set.extend(&always);
-        if sort != slash {
+        if *sort != slash {
             set.extend(&within);
         }
         positions.close(set);
     }
-    by_sort
+    let mut otherwise = [always, within].concat();
+    positions.close(&mut otherwise);
+    Successors { by_sort, otherwise }
 }
 
 /// The patterns with the most positions in the largest state: those that multiply.

@@ -6,11 +6,11 @@ use super::formula::Formula;
 use std::collections::HashMap;
 
 /// The class of which no rule that tests the field holds; an effect without the field is of it.
-pub(super) const NONE: u32 = 0;
+pub(crate) const NONE: u32 = 0;
 
 /// Classes, numbered as they are found.
 #[derive(Debug)]
-pub(super) struct Classes {
+pub(crate) struct Classes {
     /// Rules that test the field, in their order.
     tested: Vec<(u32, Formula)>,
     /// For each atom, which of `tested` name it.
@@ -19,12 +19,12 @@ pub(super) struct Classes {
     of_none: Vec<usize>,
     numbers: HashMap<Vec<u32>, u32>,
     /// For each class the rules that hold, sorted.
-    pub(super) holding: Vec<Vec<u32>>,
+    pub(crate) holding: Vec<Vec<u32>>,
 }
 
 impl Classes {
     /// Of these rules, in their order, over so many atoms.
-    pub(super) fn new(tested: Vec<(u32, Formula)>, atoms: usize) -> Self {
+    pub(crate) fn new(tested: Vec<(u32, Formula)>, atoms: usize) -> Self {
         let mut named = vec![Vec::new(); atoms];
         for (index, (_, formula)) in tested.iter().enumerate() {
             for atom in formula.atoms() {
@@ -40,7 +40,7 @@ impl Classes {
     }
 
     /// The class of the values of which exactly `atoms`, sorted, hold.
-    pub(super) fn class(&mut self, atoms: &[u32]) -> u32 {
+    pub(crate) fn class(&mut self, atoms: &[u32]) -> u32 {
         let named = atoms.iter().filter_map(|atom| self.named.get(usize::try_from(*atom).ok()?));
         let mut asked: Vec<usize> = named.flatten().copied().collect();
         asked.sort_unstable();
@@ -67,7 +67,7 @@ impl Classes {
     }
 
     /// The rules that test the field.
-    pub(super) fn tested(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn tested(&self) -> impl Iterator<Item = u32> + '_ {
         self.tested.iter().map(|(rule, _)| *rule)
     }
 }

@@ -13,11 +13,11 @@ const EDGES_MAX: usize = 1 << 22;
 const MEMBERS_MAX: usize = 1 << 24;
 
 /// The first state.
-pub(super) const START: u32 = 0;
+pub(crate) const START: u32 = 0;
 
 /// The rules need more states than there may be: those of the state that was too much.
 #[derive(Debug)]
-pub(super) struct TooMany(pub(super) Vec<u32>);
+pub(crate) struct TooMany(pub(crate) Vec<u32>);
 
 /// Edges for one dimension.
 #[derive(Debug, Default)]
@@ -30,10 +30,10 @@ struct Edges {
 
 /// The diagram of one kind of effect.
 #[derive(Debug)]
-pub(super) struct Diagram {
+pub(crate) struct Diagram {
     edges: Vec<Edges>,
     /// The rules of each last state.
-    pub(super) last: Vec<Vec<u32>>,
+    pub(crate) last: Vec<Vec<u32>>,
 }
 
 /// States of one level, numbered as they are found.
@@ -58,7 +58,7 @@ impl States {
 
 impl Diagram {
     /// Of rules 0 to `rules`, through these dimensions.
-    pub(super) fn new(rules: u32, dimensions: &[Dimension]) -> Result<Self, TooMany> {
+    pub(crate) fn new(rules: u32, dimensions: &[Dimension]) -> Result<Self, TooMany> {
         let mut level = States::default();
         level.number((0..rules).collect());
         let (mut all, mut count) = (Vec::new(), 0_usize);
@@ -91,8 +91,25 @@ impl Diagram {
         Ok(Self { edges: all, last: level.all })
     }
 
+    /// The edges of every state before the dimension of this number.
+    pub(crate) fn out(&self, dimension: usize) -> Vec<Out> {
+        let Some(edges) = self.edges.get(dimension) else { return Vec::new() };
+        let out = |otherwise: &u32| Out { otherwise: *otherwise, by_class: Vec::new() };
+        let mut all: Vec<Out> = edges.otherwise.iter().map(out).collect();
+        for ((state, class), to) in &edges.by_class {
+            let of = usize::try_from(*state).ok().and_then(|state| all.get_mut(state));
+            if let Some(of) = of {
+                of.by_class.push((*class, *to));
+            }
+        }
+        for out in &mut all {
+            out.by_class.sort_unstable();
+        }
+        all
+    }
+
     /// The state behind `state` by a class of the dimension of this number.
-    pub(super) fn step(&self, dimension: usize, state: u32, class: u32) -> Option<u32> {
+    pub(crate) fn step(&self, dimension: usize, state: u32, class: u32) -> Option<u32> {
         let edges = self.edges.get(dimension)?;
         let otherwise = || edges.otherwise.get(usize::try_from(state).ok()?).copied();
         if class == NONE {
@@ -100,6 +117,15 @@ impl Diagram {
         }
         edges.by_class.get(&(state, class)).copied().or_else(otherwise)
     }
+}
+
+/// The edges of one state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Out {
+    /// Where a class leads that is not in the list.
+    pub(crate) otherwise: u32,
+    /// From a class, in order, to a state.
+    pub(crate) by_class: Vec<(u32, u32)>,
 }
 
 /// For each rule that asks, in which classes it holds.

@@ -16,25 +16,39 @@ use std::net::IpAddr;
 
 /// Of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(crate) enum Subject {
     Capability,
     Agent,
     Field(Field),
 }
 
+impl Subject {
+    /// The field, if it is one.
+    pub(crate) const fn field(self) -> Option<Field> {
+        match self {
+            Self::Field(field) => Some(field),
+            Self::Capability | Self::Agent => None,
+        }
+    }
+}
+
 /// A subject, its classes, and how a value's class is found.
 #[derive(Debug)]
-pub(super) struct Dimension {
-    pub(super) subject: Subject,
-    pub(super) holding: Vec<Vec<u32>>,
+pub(crate) struct Dimension {
+    pub(crate) subject: Subject,
+    pub(crate) holding: Vec<Vec<u32>>,
     /// The rules that ask about it.
-    pub(super) tested: BTreeSet<u32>,
-    pub(super) lookup: Lookup,
+    pub(crate) tested: BTreeSet<u32>,
+    pub(crate) lookup: Lookup,
+    /// Of text: the patterns that rules name, each once.
+    pub(crate) patterns: Vec<Vec<Step>>,
+    /// Of a host: the addresses with colons that rules name, which are no labels.
+    pub(crate) exact: Vec<String>,
 }
 
 /// How a value's class is found.
 #[derive(Debug)]
-pub(super) enum Lookup {
+pub(crate) enum Lookup {
     /// The class of each state.
     Text(Box<Automaton>, Vec<u32>),
     /// From each number on the class, the first from 0 on.
@@ -46,7 +60,7 @@ pub(super) enum Lookup {
 }
 
 /// An address in the order of both families.
-type Place = (bool, u128);
+pub(crate) type Place = (bool, u128);
 
 /// Atoms of one kind, numbered as they are first named.
 struct Atoms<T> {
@@ -99,12 +113,23 @@ fn patterns(test: &Test) -> Vec<Vec<Step>> {
     }
 }
 
+/// The addresses with colons that a test names as hosts.
+fn addresses(test: &Test, found: &mut Vec<String>) {
+    match test {
+        Test::Hosts(hosts) => found.extend(hosts.iter().filter(|host| host.contains(':')).cloned()),
+        Test::All(tests) => tests.iter().for_each(|test| addresses(test, found)),
+        Test::Not(test) => addresses(test, found),
+        Test::OneOf(_) | Test::Under(_) | Test::Numbers(_) | Test::Networks(_) => {}
+    }
+}
+
 /// Rules that need too many states, of one subject.
-pub(super) struct TooManyOf(pub(super) Subject, pub(super) Vec<u32>);
+#[derive(Debug)]
+pub(crate) struct TooManyOf(pub(crate) Subject, pub(crate) Vec<u32>);
 
 impl Dimension {
     /// Of a field, for the rules that test it.
-    pub(super) fn of_field(field: Field, tests: &[(u32, &Test)]) -> Result<Self, TooManyOf> {
+    pub(crate) fn of_field(field: Field, tests: &[(u32, &Test)]) -> Result<Self, TooManyOf> {
         match field.ty() {
             Type::Number => Ok(Self::of_numbers(field, tests)),
             Type::Address => Ok(Self::of_addresses(field, tests)),
@@ -115,7 +140,7 @@ impl Dimension {
     }
 
     /// Of text, for the rules that test it.
-    pub(super) fn of_text(subject: Subject, tests: &[(u32, &Test)]) -> Result<Self, TooManyOf> {
+    pub(crate) fn of_text(subject: Subject, tests: &[(u32, &Test)]) -> Result<Self, TooManyOf> {
         let mut atoms = Atoms::new();
         let mut any = |test: &Test| -> Vec<u32> {
             patterns(test).into_iter().map(|pattern| atoms.number(pattern)).collect()
@@ -132,7 +157,11 @@ impl Dimension {
         let automaton = Automaton::new(&atoms.all).map_err(named)?;
         let mut classes = Classes::new(tested, atoms.all.len());
         let of_states = automaton.matching().iter().map(|atoms| classes.class(atoms)).collect();
-        Ok(Self::new(subject, classes, Lookup::Text(Box::new(automaton), of_states)))
+        let mut dimension =
+            Self::new(subject, classes, Lookup::Text(Box::new(automaton), of_states));
+        dimension.patterns = atoms.all;
+        tests.iter().for_each(|(_, test)| addresses(test, &mut dimension.exact));
+        Ok(dimension)
     }
 
     fn of_numbers(field: Field, tests: &[(u32, &Test)]) -> Self {
@@ -175,7 +204,7 @@ impl Dimension {
     }
 
     /// Of the capability, for the rules that name some.
-    pub(super) fn of_capabilities(tests: &[(u32, &[CapabilityName])]) -> Self {
+    pub(crate) fn of_capabilities(tests: &[(u32, &[CapabilityName])]) -> Self {
         let mut atoms: Atoms<CapabilityName> = Atoms::new();
         let mut any = |names: &[CapabilityName]| -> Vec<u32> {
             names.iter().map(|name| atoms.number(name.clone())).collect()
@@ -204,22 +233,21 @@ impl Dimension {
 
     fn new(subject: Subject, classes: Classes, lookup: Lookup) -> Self {
         let tested = classes.tested().collect();
-        Self { subject, holding: classes.holding, tested, lookup }
+        Self {
+            subject,
+            holding: classes.holding,
+            tested,
+            lookup,
+            patterns: Vec::new(),
+            exact: Vec::new(),
+        }
     }
 
     /// The class of what a call and its effect have; `None` where the value is not of its field's type.
-    pub(super) fn class(&self, call: &Call<'_>, effect: &Effect) -> Option<u32> {
+    pub(crate) fn class(&self, call: &Call<'_>, effect: &Effect) -> Option<u32> {
         match self.subject {
             Subject::Agent => self.of_text_value(call.agent),
-            Subject::Capability => match &self.lookup {
-                Lookup::Capabilities(by_name) => {
-                    Some(by_name.get(call.capability).map_or(NONE, |(others, versions)| {
-                        let version = versions.get(&call.version);
-                        *version.filter(|_| !has(Defect::Versions)).unwrap_or(others)
-                    }))
-                }
-                Lookup::Text(..) | Lookup::Numbers(_) | Lookup::Addresses(..) => None,
-            },
+            Subject::Capability => self.of_capability(call.capability, call.version),
             Subject::Field(field) => match effect.get(field) {
                 None => Some(NONE),
                 Some(value) => self.of_value(field, value),
@@ -227,7 +255,17 @@ impl Dimension {
         }
     }
 
-    fn of_value(&self, field: Field, value: &Value) -> Option<u32> {
+    /// The class of a capability.
+    pub(crate) fn of_capability(&self, name: &str, version: u32) -> Option<u32> {
+        let Lookup::Capabilities(by_name) = &self.lookup else { return None };
+        Some(by_name.get(name).map_or(NONE, |(others, versions)| {
+            let version = versions.get(&version).filter(|_| !has(Defect::Versions));
+            *version.unwrap_or(others)
+        }))
+    }
+
+    /// The class of a value of a field.
+    pub(crate) fn of_value(&self, field: Field, value: &Value) -> Option<u32> {
         match (field.ty(), &self.lookup, value) {
             (Type::Path, Lookup::Text(..), Value::Path(path)) => self.of_text_value(path.as_str()),
             (Type::Text | Type::Host, Lookup::Text(..), Value::Text(text)) => {
@@ -247,7 +285,8 @@ impl Dimension {
         }
     }
 
-    fn of_text_value(&self, text: &str) -> Option<u32> {
+    /// The class of text.
+    pub(crate) fn of_text_value(&self, text: &str) -> Option<u32> {
         let Lookup::Text(automaton, classes) = &self.lookup else { return None };
         classes.get(usize::try_from(automaton.after(START, text)).ok()?).copied()
     }

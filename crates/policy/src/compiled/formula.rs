@@ -3,7 +3,7 @@
 
 /// A formula over atoms, which are numbered.
 #[derive(Debug, Clone)]
-pub(super) enum Formula {
+pub(crate) enum Formula {
     /// One of these atoms.
     Any(Vec<u32>),
     All(Vec<Self>),
@@ -12,7 +12,7 @@ pub(super) enum Formula {
 
 impl Formula {
     /// Whether it holds of a value of which exactly `atoms`, sorted, hold.
-    pub(super) fn holds(&self, atoms: &[u32]) -> bool {
+    pub(crate) fn holds(&self, atoms: &[u32]) -> bool {
         match self {
             Self::Any(of) => of.iter().any(|atom| atoms.binary_search(atom).is_ok()),
             Self::All(of) => of.iter().all(|one| one.holds(atoms)),
@@ -21,7 +21,7 @@ impl Formula {
     }
 
     /// Every atom that it names.
-    pub(super) fn atoms(&self) -> Vec<u32> {
+    pub(crate) fn atoms(&self) -> Vec<u32> {
         match self {
             Self::Any(of) => of.clone(),
             Self::All(of) => of.iter().flat_map(Self::atoms).collect(),

@@ -4,6 +4,7 @@
 use super::defect::{ALL, BROKEN};
 use super::dimension::{Dimension, Lookup, Subject};
 use super::*;
+use crate::answer::LayerKind;
 use crate::parse::parse;
 use crate::region::Segment;
 use std::collections::{BTreeMap as Map, VecDeque};
@@ -156,29 +157,30 @@ fn both_engines_agree_on_every_combination_of_classes_of_the_shipped_policies() 
 }
 
 /// Numbers that are the same in every run (Marsaglia 2003, xorshift64).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub(crate) fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
     }
 }
 
-const AGENTS: [&str; 4] = ["build-1", "build-2", "x", "admin"];
-const CAPABILITIES: [&str; 3] = ["filesystem.read", "filesystem.write", "git.push"];
-const PATHS: [&str; 9] =
+pub(crate) const AGENTS: [&str; 4] = ["build-1", "build-2", "x", "admin"];
+pub(crate) const CAPABILITIES: [&str; 3] = ["filesystem.read", "filesystem.write", "git.push"];
+pub(crate) const PATHS: [&str; 9] =
     ["/", "/w", "/w/a", "/w/a/b", "/w/b", "/w/a/.x", "/w/.x", "/w/a/b/c.rs", "/v/a"];
 const PATTERNS: [&str; 9] =
     ["/w/*", "/w/**", "/w/*/b", "/w/**/*.rs", "/**/.x", "/w/.*", "/w/a", "/*", "/w/a/**/c.rs"];
-const HOSTS: [&str; 5] = ["a.example", "b.a.example", "example", "192.0.2.1", "x.test"];
-const ADDRESSES: [&str; 5] = ["192.0.2.1", "192.0.3.0", "2001:db8::1", "2001:db9::", "no"];
+pub(crate) const HOSTS: [&str; 5] = ["a.example", "b.a.example", "example", "192.0.2.1", "x.test"];
+pub(crate) const ADDRESSES: [&str; 5] =
+    ["192.0.2.1", "192.0.3.0", "2001:db8::1", "2001:db9::", "no"];
 
 fn path_test(dice: &mut Dice, depth: usize) -> String {
     match dice.below(if depth == 0 { 3 } else { 5 }) {
@@ -190,7 +192,7 @@ fn path_test(dice: &mut Dice, depth: usize) -> String {
     }
 }
 
-fn conditions(dice: &mut Dice, kind: &str) -> String {
+pub(crate) fn conditions(dice: &mut Dice, kind: &str) -> String {
     let mut tests = Vec::new();
     if kind == "connect" {
         if dice.below(2) == 0 {
@@ -230,7 +232,7 @@ fn conditions(dice: &mut Dice, kind: &str) -> String {
 }
 
 /// A random layer's text; its rules are named from 0 on.
-fn layer(dice: &mut Dice, head: &str) -> String {
+pub(crate) fn layer(dice: &mut Dice, head: &str) -> String {
     let mut text = format!("{head}\nversion: 1\nrules:\n");
     for number in 0..=dice.below(6) {
         let kind = dice.one(&["read", "write", "connect"]);
@@ -255,7 +257,7 @@ fn layer(dice: &mut Dice, head: &str) -> String {
     text
 }
 
-fn set(dice: &mut Dice) -> (Set, String) {
+pub(crate) fn set(dice: &mut Dice) -> (Set, String) {
     let mut texts = vec![layer(dice, "policy: box")];
     for head in ["limits: system", "limits: agent/x"] {
         if dice.below(2) == 0 {

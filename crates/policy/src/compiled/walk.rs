@@ -9,7 +9,7 @@ use contract::path::CanonicalPath;
 use std::collections::BTreeSet;
 
 /// The classes of the root and of every path beneath it; `None` if the dimension is not of paths.
-pub(super) fn classes(dimension: &Dimension, root: &CanonicalPath) -> Option<BTreeSet<u32>> {
+pub(crate) fn classes(dimension: &Dimension, root: &CanonicalPath) -> Option<BTreeSet<u32>> {
     let Lookup::Text(automaton, of_states) = &dimension.lookup else { return None };
     let class = |state: u32| of_states.get(usize::try_from(state).ok()?).copied();
     let mut classes = BTreeSet::new();

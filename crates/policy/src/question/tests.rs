@@ -1,0 +1,295 @@
+//! Questions against the interpreter: every answer is compared with what it says of every call of small universes,
+//! and the same with a defect made on purpose, which must be noticed.
+
+use super::defect::{ALL, BROKEN};
+use super::*;
+use crate::answer::{Answer, Call, Facts, LayerKind};
+use crate::compiled::tests::{
+    ADDRESSES, AGENTS, CAPABILITIES, Dice, HOSTS, PATHS, conditions, set,
+};
+use crate::decide::decide;
+use crate::parse::parse;
+use crate::set::Set;
+use contract::effect::{Field, Form, Kind, Type, Value};
+use contract::path::CanonicalPath;
+use std::fmt::Write;
+
+const KINDS: [&str; 4] = ["read", "write", "connect", "code"];
+
+/// Every value of a field in the small universe; of numbers those about the ends of random intervals.
+fn values(field: Field) -> Vec<Value> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| Value::Text((*text).to_owned())).collect();
+    match (field, field.ty()) {
+        (_, Type::Path) => {
+            PATHS.iter().map(|path| Value::Path(CanonicalPath::parse(path).unwrap())).collect()
+        }
+        (_, Type::Number) => (0..7).map(Value::Number).collect(),
+        (_, Type::Host) => texts(&HOSTS),
+        (_, Type::Address) => texts(&ADDRESSES[..4]),
+        (Field::Program, _) => texts(&["make", "python3"]),
+        _ => Vec::new(),
+    }
+}
+
+/// Every effect of a kind in it; fields that no random rule asks about are left out.
+fn effects(kind: Kind) -> Vec<Effect> {
+    let mut all: Vec<Vec<(Field, Value)>> = vec![Vec::new()];
+    for field in kind.fields() {
+        let values = values(*field);
+        if kind == Kind::Connect && *field == Field::Bytes {
+            continue;
+        }
+        let with = |fields: &Vec<(Field, Value)>| -> Vec<Vec<(Field, Value)>> {
+            let one = |value: &Value| [fields.clone(), vec![(*field, value.clone())]].concat();
+            std::iter::once(fields.clone()).chain(values.iter().map(one)).collect()
+        };
+        all = all.iter().flat_map(with).collect();
+    }
+    let form = if kind == Kind::Code { Form::Code } else { Form::Exact };
+    all.into_iter().map(|fields| Effect::new(kind, form, fields).unwrap()).collect()
+}
+
+/// Every set of used-up limits of these sets.
+fn facts(sets: &[&Set]) -> Vec<Facts> {
+    let layers = sets.iter().flat_map(|set| set.layers());
+    let mut keys: Vec<(LayerKind, String)> = layers
+        .flat_map(|layer| {
+            let limited = layer.rules.iter().filter(|rule| rule.limits.is_some());
+            limited.map(|rule| (layer.kind.clone(), rule.name.clone()))
+        })
+        .collect();
+    keys.sort();
+    keys.dedup();
+    // of many limits there are too many sets to ask about each
+    let subsets = 0..if keys.len() > 4 { 0 } else { 1_usize << keys.len() };
+    let chosen = |bits: usize| {
+        let of = |(number, _): &(usize, &(LayerKind, String))| bits >> number & 1 == 1;
+        keys.iter().enumerate().filter(of).map(|(_, key)| key.clone()).collect()
+    };
+    subsets.map(|bits| Facts { exhausted: chosen(bits) }).collect()
+}
+
+fn calls() -> Vec<Call<'static>> {
+    let mut calls = Vec::new();
+    for agent in AGENTS {
+        for capability in CAPABILITIES {
+            calls.extend([1, 2].map(|version| Call { agent, capability, version }));
+        }
+    }
+    calls
+}
+
+fn region(dice: &mut Dice, kinds: &[&str]) -> String {
+    let agents = dice.one(&["any", "\"build-*\"", "build-1", "x, admin"]);
+    let mut text = format!("agents: [{agents}], effects: [{}]", kinds.join(", "));
+    if dice.below(3) == 0 {
+        let version = dice.one(&["", "@1", "@2"]);
+        write!(text, ", capabilities: [{}{version}]", dice.one(&CAPABILITIES)).unwrap();
+    }
+    let conditions = if kinds == ["code"] { String::new() } else { conditions(dice, kinds[0]) };
+    if !conditions.is_empty() {
+        write!(text, ", where: {{ {conditions} }}").unwrap();
+    }
+    text
+}
+
+/// A random property's text.
+fn property_text(dice: &mut Dice) -> String {
+    let kind = dice.one(&KINDS);
+    let kinds =
+        if kind == "read" && dice.below(3) == 0 { vec!["read", "write"] } else { vec![kind] };
+    let claim = dice.one(&["never", "always", "only"]);
+    let decision = dice.one(&["autonomous", "[autonomous, notify]", "approval", "blocked"]);
+    let within = if claim == "only" {
+        format!(", within: {{ {} }}", region(dice, &kinds))
+    } else {
+        String::new()
+    };
+    let region = region(dice, &kinds);
+    format!(
+        "properties:\n  - {{ name: p, {claim}: {{ {region}, decision: {decision}{within} }} }}\n"
+    )
+}
+
+/// A random set, some of which speak of code.
+fn random_set(dice: &mut Dice) -> (Set, String) {
+    let (set, text) = set(dice);
+    if dice.below(2) == 0 {
+        return (set, text);
+    }
+    let decision = dice.one(&["autonomous", "approval"]);
+    let agents = dice.one(&["any", "build-1"]);
+    let rule = format!(
+        "  - {{ name: code, agents: [{agents}], effects: [code], decision: {decision} }}\n"
+    );
+    let granting = text.split("\nlimits:").next().unwrap().to_owned();
+    let granting = format!("{}\n{rule}", granting.trim_end());
+    let set = Set::new(parse(&granting).unwrap(), Vec::new()).unwrap();
+    (set, granting)
+}
+
+/// What code may do of the small universe.
+fn does() -> Vec<Effect> {
+    [Kind::Read, Kind::Write].into_iter().flat_map(effects).collect()
+}
+
+/// A call of the small universe that is against a property, found by asking the interpreter about each.
+fn against(set: &Set, property: &Property) -> Option<String> {
+    let facts = facts(&[set]);
+    for kind in KINDS {
+        let kind: Kind = serde_norway::from_str(kind).unwrap();
+        let inner = if kind == Kind::Code { does() } else { Vec::new() };
+        for effect in effects(kind) {
+            for call in calls() {
+                let directly = property.concerns(&call, &effect);
+                let by_code = || inner.iter().any(|does| property.concerns(&call, does));
+                if !directly && !by_code() {
+                    continue;
+                }
+                for facts in &facts {
+                    let answer = decide(set, &call, std::slice::from_ref(&effect), facts).answer;
+                    // code that is blocked does nothing
+                    let happens = directly || answer != Answer::Blocked;
+                    if happens && property.forbids(answer) {
+                        return Some(format!("{call:?} {effect} {facts:?}: {answer}"));
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Whether a counterexample is one, asked of the interpreter and of the property's plain words.
+fn is_one(set: &Set, property: &Property, found: &Counterexample) -> bool {
+    let Counterexample { example, decided, does } = found;
+    let effects = std::slice::from_ref(&example.effect);
+    let answer = decide(set, &example.call(), effects, &example.facts).answer;
+    let canonical = example.effect.fields.values().all(|value| match value {
+        Value::Path(path) => CanonicalPath::parse(path.as_str()).unwrap() == *path,
+        _ => true,
+    });
+    canonical
+        && answer == decided.answer
+        && property.forbids(answer)
+        && (does.is_none() || answer != Answer::Blocked)
+        && property.concerns(&example.call(), does.as_ref().unwrap_or(&example.effect))
+}
+
+/// Random properties of random sets: the first that is answered otherwise than by the interpreter, and how many held.
+fn compare_proofs(seed: u64, sets: usize) -> Result<[usize; 2], String> {
+    let mut dice = Dice(seed);
+    let mut seen = [0, 0];
+    for _ in 0..sets {
+        let (set, text) = random_set(&mut dice);
+        for _ in 0..6 {
+            let wanted = property_text(&mut dice);
+            let Ok(properties) = parse_properties(&wanted) else { continue };
+            let property = &properties[0];
+            let told = |what: &str| format!("{what}\n{text}\n{wanted}");
+            match prove(&set, property).map_err(|error| told(&error.to_string()))? {
+                Verdict::Fails(found) if is_one(&set, property, &found) => seen[1] += 1,
+                Verdict::Fails(found) => return Err(told(&format!("no counterexample: {found}"))),
+                Verdict::Holds => {
+                    seen[0] += 1;
+                    let certificate =
+                        certify(&set, property).map_err(|error| told(&error.to_string()))?;
+                    let certificate = certificate.ok_or_else(|| told("no certificate"))?;
+                    ::certificate::check(&certificate, &theorem(&set, property))
+                        .map_err(|refused| told(&format!("the checker: {refused}")))?;
+                    if let Some(found) = against(&set, property) {
+                        return Err(told(&format!("it does not hold: {found}")));
+                    }
+                }
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// Random pairs of sets: the first call that the interpreter and the difference disagree about.
+fn compare_diffs(seed: u64, pairs: usize) -> Result<usize, String> {
+    let mut dice = Dice(seed);
+    let mut seen = 0;
+    for _ in 0..pairs {
+        let ((old, old_text), (mut new, mut new_text)) =
+            (random_set(&mut dice), random_set(&mut dice));
+        if dice.below(2) == 0 {
+            new_text = old_text.replacen("decision: autonomous", "decision: approval", 1);
+            let first = new_text.split("\nlimits:").next().unwrap();
+            new = Set::new(parse(first).unwrap(), Vec::new()).unwrap();
+        }
+        let told = |what: &str| format!("{what}\n{old_text}\n--\n{new_text}");
+        let diff = diff(&old, &new).map_err(|error| told(&error.to_string()))?;
+        let facts = facts(&[&old, &new]);
+        if facts.is_empty() {
+            continue;
+        }
+        let mut is_looser = false;
+        for effect in KINDS.iter().flat_map(|kind| effects(serde_norway::from_str(kind).unwrap())) {
+            if dice.below(8) > 0 {
+                continue;
+            }
+            for call in calls() {
+                let regions = diff.regions_of(&call, &effect);
+                let mut found = Vec::new();
+                for facts in &facts {
+                    let effects = std::slice::from_ref(&effect);
+                    let old = decide(&old, &call, effects, facts).answer;
+                    let new = decide(&new, &call, effects, facts).answer;
+                    if old != new {
+                        found.push((old, new));
+                    }
+                }
+                is_looser |= found.iter().any(|(old, new)| new < old);
+                found.sort_unstable();
+                found.dedup();
+                let region = regions.first().map(|number| &diff.changed()[*number]);
+                let mut said: Vec<(Answer, Answer)> = region
+                    .map(|region| region.changes.iter().map(|c| (c.old, c.new)).collect())
+                    .unwrap_or_default();
+                said.sort_unstable();
+                if regions.len() > 1 || said != found {
+                    return Err(told(&format!("{call:?} {effect}: {said:?}, not {found:?}")));
+                }
+                seen += usize::from(region.is_some());
+            }
+        }
+        if is_looser && diff.only_tightens() {
+            return Err(told("something is looser"));
+        }
+    }
+    Ok(seen)
+}
+
+#[test]
+fn a_proof_is_what_the_interpreter_says_of_every_call() {
+    let [held, failed] = compare_proofs(1, 60).unwrap_or_else(|differs| panic!("{differs}"));
+    assert!(held > 20 && failed > 100, "{held} {failed}");
+}
+
+#[test]
+fn a_difference_is_what_the_interpreter_says_of_every_call() {
+    let seen = compare_diffs(1, 30).unwrap_or_else(|differs| panic!("{differs}"));
+    assert!(seen > 1_000, "{seen}");
+}
+
+#[test]
+fn questions_that_are_answered_wrongly_are_noticed() {
+    for defect in ALL {
+        BROKEN.set(Some(defect));
+        let found = compare_proofs(1, 60).is_err() || compare_diffs(1, 40).is_err();
+        BROKEN.set(None);
+        assert!(found, "{defect:?} is not noticed");
+    }
+}
+
+/// By hand, in release: `cargo test --release -p policy -- --ignored`.
+#[test]
+#[ignore = "many, by hand"]
+fn many_proofs_and_differences_are_what_the_interpreter_says() {
+    for seed in 2..12 {
+        compare_proofs(seed, 400).unwrap_or_else(|differs| panic!("{differs}"));
+        compare_diffs(seed, 100).unwrap_or_else(|differs| panic!("{differs}"));
+    }
+}
