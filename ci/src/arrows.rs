@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["channel", "contract", "ledger", "linux"]),
     ("vault", &["channel", "contract", "ledger", "linux"]),
     ("console", &["channel", "contract", "linux"]),
-    ("krux", &["acts", "capabilities", "contract", "ledger", "policy"]),
+    ("krux", &["acts", "capabilities", "certificate", "contract", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "ledger", "linux"]),
     ("tests", &["contract", "ledger"]),
     ("bench", &["contract", "ledger", "linux", "policy", "tests"]),

@@ -1,5 +1,6 @@
-//! `krux policy`: check, test, explain, replay.
+//! `krux policy`: check, test, explain, prove, diff, replay.
 
+mod question;
 mod replay;
 
 use crate::ended::Ended;
@@ -30,6 +31,12 @@ pub(crate) enum Command {
         #[arg(long)]
         cases: String,
     },
+    /// Whether properties hold of every call: never, always, only. Exact; a call that shows it where one
+    /// does not. Exit code 1 then.
+    Prove(question::Prove),
+    /// The regions of calls whose answer changes from one text to another, the milder ones first, each
+    /// with a call.
+    Diff(question::Compare),
     /// Decides again what a ledger's export says was decided: each must come out as it was recorded, or,
     /// with `--against`, says what another text would change. Exit code 1 when anything differs.
     Replay(replay::Words),
@@ -84,7 +91,12 @@ impl Command {
     pub(crate) const fn is_local(&self) -> bool {
         matches!(
             self,
-            Self::Check { .. } | Self::Test { .. } | Self::Explain { .. } | Self::Replay(_)
+            Self::Check { .. }
+                | Self::Test { .. }
+                | Self::Explain { .. }
+                | Self::Prove(_)
+                | Self::Diff(_)
+                | Self::Replay(_)
         )
     }
 }
@@ -108,6 +120,8 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
         Command::Check { .. }
         | Command::Test { .. }
         | Command::Explain { .. }
+        | Command::Prove(_)
+        | Command::Diff(_)
         | Command::Replay(_) => {
             return Ok(Ended::Usage);
         }
@@ -134,6 +148,8 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
     match command {
         Command::Check { files } => check(files, as_json),
         Command::Test { set, cases } => test(set, cases, as_json),
+        Command::Prove(words) => question::prove(words, as_json),
+        Command::Diff(words) => question::diff(words, as_json),
         Command::Replay(words) => replay::run(words, as_json),
         Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
         Command::Show | Command::Apply { .. } | Command::ExplainBox { .. } => Ok(false),

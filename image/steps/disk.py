@@ -75,7 +75,7 @@ def assemble(arch, built_kernel, binaries, work):
     facts = tree / "usr/lib/kruxos"
     write(facts / "kernel-config.sha256", built_kernel.digest + "\n")
     write(facts / "built", built_at() + "\n")
-    for policy in ("personal", "restricted", "system", "team"):
+    for policy in ("invariants", "personal", "restricted", "system", "team"):
         copy(ROOT / f"policies/{policy}.yaml", facts / f"policies/{policy}.yaml")
     copy(empty_filesystem(), facts / "empty.ext4")
     modules = tree / "usr/lib/modules" / built_kernel.release
@@ -118,7 +118,7 @@ def add_tests(binaries, tree, test):
         for program, place in featured.items():
             copy(binaries / feature / program, tree / place, 0o755)
     for file in sorted((ROOT / "tests/images" / test).glob("*")):
-        folder = {"edges.toml": "", "system.yaml": "policies/"}.get(file.name, "services/")
+        folder = {"edges.toml": "", "system.yaml": "policies/", "invariants.yaml": "policies/"}.get(file.name, "services/")
         copy(file, tree / "usr/lib/kruxos" / (folder + file.name))
 
 

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Programs of the services, by their names in /usr/bin.
 const PROGRAMS: [&str; 8] =
     ["audit", "console", "forker", "gateway", "net", "pdp", "vault", "worker"];
-const POLICIES: [&str; 4] = ["personal", "restricted", "system", "team"];
+const POLICIES: [&str; 5] = ["invariants", "personal", "restricted", "system", "team"];
 const CGROUPS: &str = "kruxos-dev";
 /// Where services' lines come from: they write to what is the kernel's log on a box.
 const LOG: &str = "/dev/kmsg";

@@ -6,7 +6,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
-use policy::{Set, cases, parse};
+use policy::{Property, Set, Verdict, cases, parse, parse_properties, prove};
 use std::path::Path;
 
 fn text(name: &str) -> String {
@@ -45,6 +45,27 @@ fn the_systems_limits_answer_as_their_table_says() {
     holds("system", "personal.yaml");
 }
 
+/// A layer that allows everything.
+const ALL: &str = "policy: box\nversion: 1\nrules:\n  - { name: all, agents: [any], effects: [observe, read, \
+                   write, delete, run, code, connect, resolve, secret, push, fetch, setting, message], \
+                   decision: autonomous }\n";
+
+#[test]
+fn the_systems_limits_give_every_set_its_invariants() {
+    let properties = parse_properties(&text("invariants.yaml")).unwrap();
+    let fails = |limits: &[&str], property: &Property| {
+        let limits = limits.iter().map(|name| parse(&text(name)).unwrap()).collect();
+        let set = Set::new(parse(ALL).unwrap(), limits).unwrap();
+        prove(&set, property).unwrap() != Verdict::Holds
+    };
+    for property in &properties {
+        // limits only tighten, so what holds above a layer that allows all holds above any
+        assert!(!fails(&["system.yaml"], property), "{}", property.name);
+        assert!(fails(&[], property), "{} holds of everything", property.name);
+    }
+    assert_eq!(properties.len(), 5);
+}
+
 #[test]
 fn no_policy_ships_without_its_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
@@ -52,7 +73,8 @@ fn no_policy_ships_without_its_table() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    for name in names.iter().filter(|name| !name.ends_with(".cases.yaml")) {
+    let is_policy = |name: &&String| !name.ends_with(".cases.yaml") && *name != "invariants.yaml";
+    for name in names.iter().filter(is_policy) {
         let table = name.replace(".yaml", ".cases.yaml");
         assert!(names.contains(&table), "{name} has no {table}");
     }

@@ -1,10 +1,15 @@
 //! The policy in force, and the one that decides operators' own acts.
 
 use ledger::Digest;
-use policy::{Answer, Compiled, Layer, LayerKind, ParseError, Set, SetError, TooManyStates};
+use policy::{
+    Answer, Compiled, Counterexample, Layer, LayerKind, ParseError, Property, QuestionError, Set,
+    SetError, TooManyStates, Verdict,
+};
 
 /// The limits of the verified image, and the policy that it offers at the first boot.
 const SYSTEM: &str = "/usr/lib/kruxos/policies/system.yaml";
+/// What holds of every set.
+const INVARIANTS: &str = "/usr/lib/kruxos/policies/invariants.yaml";
 const PERSONAL: &str = "/usr/lib/kruxos/policies/personal.yaml";
 
 /// Why a text is not taken.
@@ -18,6 +23,10 @@ pub(crate) enum NotTaken {
     Set(#[from] SetError),
     #[error("{0}")]
     TooMany(#[from] TooManyStates),
+    #[error("{0}")]
+    Question(#[from] QuestionError),
+    #[error("the invariant `{0}` would not hold: {1}")]
+    Invariant(String, Box<Counterexample>),
 }
 
 /// A set, its text and the text's digest.
@@ -32,21 +41,27 @@ pub(crate) struct Applied {
 #[derive(Debug)]
 pub(crate) struct Shipped {
     system: Layer,
+    invariants: Vec<Property>,
     personal: String,
     /// The system's limits alone: for operators' own acts and for the principal `boot`.
     pub(crate) operators: Compiled,
 }
 
 impl Shipped {
-    /// Reads both.
+    /// Reads all of it.
     pub(crate) fn read() -> Result<Self, NotTaken> {
         let text =
             |path| std::fs::read_to_string(path).map_err(|error| NotTaken::File(path, error));
-        let system = policy::parse(&text(SYSTEM)?)?;
+        Self::of(&text(SYSTEM)?, &text(INVARIANTS)?, text(PERSONAL)?)
+    }
+
+    fn of(system: &str, invariants: &str, personal: String) -> Result<Self, NotTaken> {
+        let system = policy::parse(system)?;
         let otherwise = Some(Answer::Autonomous);
         let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
         let operators = Compiled::new(Set::new(granting, vec![system.clone()])?)?;
-        Ok(Self { system, personal: text(PERSONAL)?, operators })
+        let invariants = policy::parse_properties(invariants)?;
+        Ok(Self { system, invariants, personal, operators })
     }
 
     /// The set that a box begins with.
@@ -54,9 +69,44 @@ impl Shipped {
         self.apply(&self.personal)
     }
 
-    /// The set with `text` as its granting layer.
+    /// The set with `text` as its granting layer, if it has every invariant.
     pub(crate) fn apply(&self, text: &str) -> Result<Applied, NotTaken> {
-        let set = Compiled::new(Set::new(policy::parse(text)?, vec![self.system.clone()])?)?;
+        let set = Set::new(policy::parse(text)?, vec![self.system.clone()])?;
+        for property in &self.invariants {
+            if let Verdict::Fails(call) = policy::prove(&set, property)? {
+                return Err(NotTaken::Invariant(property.name.clone(), call));
+            }
+        }
+        let set = Compiled::new(set)?;
         Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: [&str; 3] = [
+        include_str!("../../../policies/system.yaml"),
+        include_str!("../../../policies/invariants.yaml"),
+        include_str!("../../../policies/personal.yaml"),
+    ];
+
+    #[test]
+    fn a_policy_that_breaks_an_invariant_is_refused_with_a_call() {
+        let [system, invariants, personal] = SHIPPED;
+        let code = "policy: box\nversion: 1\nrules:\n  - { name: code, agents: [builder], effects: \
+                    [code], decision: autonomous }\n";
+        let shipped = Shipped::of(system, invariants, personal.to_owned()).unwrap();
+        assert!(shipped.first().is_ok() && shipped.apply(code).is_ok(), "the limits see to it");
+        let (before, after) = system.split_once("  - name: code-asks\n").unwrap();
+        let rest = after.split_once("  - name: ").unwrap().1;
+        let without = format!("{before}  - name: {rest}");
+        let shipped = Shipped::of(&without, invariants, personal.to_owned()).unwrap();
+        assert!(shipped.first().is_ok(), "it says so itself");
+        let refused = shipped.apply(code).unwrap_err().to_string();
+        for part in ["code-asks", "builder calls", "runs code that the agent wrote"] {
+            assert!(refused.contains(part), "no `{part}` in {refused}");
+        }
     }
 }

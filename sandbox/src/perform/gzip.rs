@@ -102,7 +102,7 @@ impl Sink {
             let (crc, length) = (self.crc.value(), self.length);
             self.put(&[crc.to_le_bytes(), length.to_le_bytes()].concat())?;
         }
-        self.file.sync_all().map_err(of_io)?;
+        self.file.sync_all().map_err(|error| of_io(&error))?;
         Ok(self.written)
     }
 
@@ -131,12 +131,12 @@ impl Sink {
         if self.written > self.bytes_max {
             return Err("too_large");
         }
-        self.file.write_all(bytes).map_err(of_io)
+        self.file.write_all(bytes).map_err(|error| of_io(&error))
     }
 }
 
-fn of_io(error: std::io::Error) -> &'static str {
-    code(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+fn of_io(error: &std::io::Error) -> &'static str {
+    code(Errno::from_io_error(error).unwrap_or(Errno::IO))
 }
 
 /// An archive that is read.
@@ -175,7 +175,7 @@ impl<F: Read> Stream<F> {
     fn more(&mut self) -> Answer<bool> {
         if self.at >= self.ahead.len() {
             self.ahead.resize(CHUNK_BYTES, 0);
-            let count = self.file.read(&mut self.ahead).map_err(of_io)?;
+            let count = self.file.read(&mut self.ahead).map_err(|error| of_io(&error))?;
             self.ahead.truncate(count);
             self.at = 0;
         }

@@ -103,7 +103,11 @@ fn the_test_images_differ_only_by_programs_of_the_tests_and_by_data() -> Result<
         ("cage", &["edges.toml", "services/forker.toml"], &cages),
         // the two programs that can leave out a ring, in their places
         ("ringless", &["usr/bin/forker", "usr/bin/worker"], &[]),
-        ("smoke", &["policies/system.yaml"], &["services/killer.toml", "services/planter.toml"]),
+        (
+            "smoke",
+            &["policies/invariants.yaml", "policies/system.yaml"],
+            &["services/killer.toml", "services/planter.toml"],
+        ),
     ];
     for (name, changed, added) in images {
         let image = content(&unpacked(&Image::test(name)?, "content-test")?)?;
