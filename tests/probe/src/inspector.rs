@@ -98,30 +98,7 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
             "made": made("/agent/workspace/beside.txt"),
             "read": errno("/agent/workspace/c.txt"),
         }),
-        "fills" => json!({
-            "listed": errno("/workspace/d"),
-            "made": made("/workspace/d/fill.txt"),
-            "directory made": directory_made("/workspace/d/fill"),
-            "read": errno("/workspace/d/fill.txt"),
-            "removed": removed("/workspace/d/fill.txt"),
-            "directory removed": directory_removed("/workspace/d/fill"),
-            "listed beside": errno("/workspace/e1"),
-            "made beside": made("/workspace/fill.txt"),
-            "directory made beside": directory_made("/workspace/fill"),
-            "removed beside": removed("/workspace/c.txt"),
-        }),
-        "moves" => json!({
-            "moved": renamed("/workspace/c.txt", "/workspace/d/c.txt"),
-            "and back": renamed("/workspace/d/c.txt", "/workspace/c.txt"),
-            "unmeasured": renamed("/workspace/e1", "/workspace/d/moved"),
-            "back unmeasured": renamed("/workspace/d/moved", "/workspace/e1"),
-            "directory made": directory_made("/workspace/moves"),
-            "directory removed": directory_removed("/workspace/moves"),
-            "made": made("/workspace/moves.txt"),
-            "read": errno("/workspace/c.txt"),
-            "read beneath": errno("/workspace/e1/hello.txt"),
-            "written beneath": appended("/workspace/e1/hello.txt"),
-        }),
+        "fills" | "moves" => region(attack),
         "undecided" => json!({ "other": errno("/workspace/c.txt") }),
         "spin" => loop {
             std::hint::black_box(0);
@@ -154,6 +131,40 @@ fn attempt(attack: &str, channel: &Channel, answer: &mut File) -> Json {
         "hog" => json!(hog()),
         "disk" => json!(fill_disk().is_ok()),
         _ => Json::Null,
+    }
+}
+
+/// What comes of the rights on a region that is written, or on one that is moved.
+fn region(attack: &str) -> Json {
+    let errno = |path: &str| match File::open(path) {
+        Ok(_) => json!(0),
+        Err(error) => json!(error.raw_os_error()),
+    };
+    match attack {
+        "fills" => json!({
+            "listed": errno("/workspace/d"),
+            "made": made("/workspace/d/fill.txt"),
+            "directory made": directory_made("/workspace/d/fill"),
+            "read": errno("/workspace/d/fill.txt"),
+            "removed": removed("/workspace/d/fill.txt"),
+            "directory removed": directory_removed("/workspace/d/fill"),
+            "listed beside": errno("/workspace/e1"),
+            "made beside": made("/workspace/fill.txt"),
+            "directory made beside": directory_made("/workspace/fill"),
+            "removed beside": removed("/workspace/c.txt"),
+        }),
+        _ => json!({
+            "moved": renamed("/workspace/c.txt", "/workspace/d/c.txt"),
+            "and back": renamed("/workspace/d/c.txt", "/workspace/c.txt"),
+            "unmeasured": renamed("/workspace/e1", "/workspace/d/moved"),
+            "back unmeasured": renamed("/workspace/d/moved", "/workspace/e1"),
+            "directory made": directory_made("/workspace/moves"),
+            "directory removed": directory_removed("/workspace/moves"),
+            "made": made("/workspace/moves.txt"),
+            "read": errno("/workspace/c.txt"),
+            "read beneath": errno("/workspace/e1/hello.txt"),
+            "written beneath": appended("/workspace/e1/hello.txt"),
+        }),
     }
 }
 
