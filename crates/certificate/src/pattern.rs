@@ -158,6 +158,6 @@ impl Patterns {
 
     /// Bytes that some pattern names.
     pub(crate) fn names(&self, byte: u8) -> bool {
-        self.row.iter().any(|step| *step == Ok(Step::Byte(byte)))
+        self.row.contains(&Ok(Step::Byte(byte)))
     }
 }

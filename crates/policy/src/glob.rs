@@ -79,7 +79,12 @@ impl Glob {
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        self.accepts(&text.bytes().fold(self.start(), |at, byte| self.advance(&at, byte)))
+        // before its first star a pattern stands at one position
+        let literal = self.steps.iter().take_while(|step| matches!(step, Step::Byte(_))).count();
+        let Some((begins, rest)) = text.as_bytes().split_at_checked(literal) else { return false };
+        let is_same = begins.iter().zip(&self.steps).all(|(byte, step)| *step == Step::Byte(*byte));
+        let from = || self.closed([literal]);
+        is_same && self.accepts(&rest.iter().fold(from(), |at, byte| self.advance(&at, *byte)))
     }
 
     /// Its steps, as an automaton over many patterns takes them.

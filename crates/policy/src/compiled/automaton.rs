@@ -213,7 +213,7 @@ fn successors(positions: &Positions, state: &[u32], sort_of: &[u8; 256]) -> Succ
     for &position in state {
         match positions.at(position) {
             Some(Ok(Step::Byte(byte))) => {
-                by_sort.entry(sort(*byte)).or_default().push(position + 1)
+                by_sort.entry(sort(*byte)).or_default().push(position + 1);
             }
             Some(Ok(Step::One)) => always.push(position + 1),
             Some(Ok(Step::Within)) => within.push(position),
