@@ -1,5 +1,6 @@
 //! `krux policy`: check, test, explain, prove, diff, replay.
 
+mod lint;
 mod question;
 mod replay;
 
@@ -30,6 +31,12 @@ pub(crate) enum Command {
         /// The table.
         #[arg(long)]
         cases: String,
+    },
+    /// What a text allows and hardly means: rules that change nothing, that name what no box has, that ask
+    /// without a reason, that allow everybody anything. Exit code 1 when anything is found.
+    Lint {
+        #[command(flatten)]
+        set: SetFiles,
     },
     /// Whether properties hold of every call: never, always, only. Exact; a call that shows it where one
     /// does not. Exit code 1 then.
@@ -94,6 +101,7 @@ impl Command {
             Self::Check { .. }
                 | Self::Test { .. }
                 | Self::Explain { .. }
+                | Self::Lint { .. }
                 | Self::Prove(_)
                 | Self::Diff(_)
                 | Self::Replay(_)
@@ -120,6 +128,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
         Command::Check { .. }
         | Command::Test { .. }
         | Command::Explain { .. }
+        | Command::Lint { .. }
         | Command::Prove(_)
         | Command::Diff(_)
         | Command::Replay(_) => {
@@ -148,6 +157,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
     match command {
         Command::Check { files } => check(files, as_json),
         Command::Test { set, cases } => test(set, cases, as_json),
+        Command::Lint { set } => lint::run(set, as_json),
         Command::Prove(words) => question::prove(words, as_json),
         Command::Diff(words) => question::diff(words, as_json),
         Command::Replay(words) => replay::run(words, as_json),

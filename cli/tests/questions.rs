@@ -90,3 +90,37 @@ fn a_difference_has_regions_and_calls_and_is_a_gate() {
     let (_, said, _) = diff(personal, personal, &[]);
     assert_eq!(said.pointer("/changed").and_then(Json::as_array).map(Vec::len), Some(0));
 }
+
+#[test]
+fn what_is_hardly_meant_is_found_and_shipped_policies_have_none_of_it() {
+    let lint = |policy: &str| krux(&[&["policy", "lint", policy], &SYSTEM[..]].concat());
+    for policy in ["personal", "team", "restricted"] {
+        let (code, said, _) = lint(&format!("policies/{policy}.yaml"));
+        assert_eq!(code, Some(0), "{policy}: {said}");
+    }
+    let directory = directory("lint");
+    let file = directory.join("policy.yaml");
+    let rules = [
+        "{ name: a, agents: [any], effects: [read], where: { path: { under: /workspace } }, decision: autonomous }",
+        "{ name: b, agents: [any], effects: [read], where: { path: { under: /workspace/x } }, decision: autonomous }",
+        "{ name: c, agents: [any], capabilities: [filesystem.reed], effects: [read], decision: approval }",
+        "{ name: d, agents: [any], capabilities: [filesystem.read], effects: [read, delete], where: { path: { under: /workspace } }, decision: notify }",
+        "{ name: e, agents: [any], effects: [delete], decision: autonomous }",
+    ];
+    let rules = rules.map(|rule| format!("  - {rule}\n")).concat();
+    std::fs::write(&file, format!("policy: box\nversion: 1\nrules:\n{rules}")).unwrap();
+    let (code, said, _) = lint(&file.display().to_string());
+    let findings = said.get("findings").and_then(Json::as_array).unwrap().iter();
+    let of = |finding: &Json, key| finding.get(key).and_then(Json::as_str).unwrap().to_owned();
+    let found: Vec<String> =
+        findings.map(|one| format!("{}: {}", of(one, "rule"), of(one, "code"))).collect();
+    let wanted = [
+        "b: changes-nothing",
+        "c: unknown-capability",
+        "c: no-reason",
+        "d: never-lowered",
+        "e: wide",
+    ];
+    assert_eq!((code, found), (Some(1), wanted.map(str::to_owned).to_vec()));
+    std::fs::remove_dir_all(&directory).unwrap();
+}

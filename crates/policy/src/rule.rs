@@ -113,6 +113,12 @@ impl AgentPattern {
         &self.0
     }
 
+    /// Whether every agent's name matches.
+    #[must_use]
+    pub fn matches_all(&self) -> bool {
+        matches!(self.0.as_str(), "any" | "*" | "**")
+    }
+
     /// Whether the agent's name matches.
     #[must_use]
     pub fn matches(&self, agent: &str) -> bool {
