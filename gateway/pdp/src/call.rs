@@ -230,7 +230,8 @@ impl Pdp {
         let now_us = linux::clock::boot_us();
         let set = &self.applied.set;
         let exhausted = self.state.counters.exhausted(set.set(), agent, bytes, now_us);
-        let used_up = names(set.set(), &exhausted);
+        let used_up =
+            if exhausted.is_empty() { String::new() } else { names(set.set(), &exhausted) };
         let call = Call { agent, capability: declaration.name, version: declaration.version };
         let decision = set.decide(&call, effects, &Facts { exhausted });
         let counted = if decision.answer < Answer::Approval {

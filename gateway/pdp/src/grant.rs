@@ -1,6 +1,7 @@
 //! Grants: standing answers to what a policy asks a person for. One is signed by an operator, made from a
 //! call that waits, bounded in what it covers, how often and for how long, and over with the boot. It is no
-//! rule: what is blocked stays blocked, and what its rules say is never granted is asked for each time.
+//! rule: what is blocked stays blocked, and what its rules say is never granted is asked for each time. With
+//! another policy all of them are over: they were answers to what the one before asked.
 
 use crate::Pdp;
 use crate::act::{Stated, bad, not_found};
@@ -91,6 +92,11 @@ impl Grants {
         if let Some(id) = unhex_array(grant) {
             self.all.remove(&id);
         }
+    }
+
+    /// Another policy is in force.
+    pub(crate) fn end(&mut self) {
+        self.all.clear();
     }
 
     /// A call was let through, and its record is on its way.
@@ -201,7 +207,8 @@ fn never(set: &Set, asked: &Asked<'_>, decision: &Decision) -> Option<&'static s
 impl Pdp {
     /// The grant that lets a call through for which a person would be asked.
     pub(crate) fn granted(&self, asked: &Asked<'_>, decision: &Decision) -> Option<CallId> {
-        if never(self.applied.set.set(), asked, decision).is_some() {
+        let asks = decision.answer == Answer::Approval && !self.state.grants.all.is_empty();
+        if !asks || never(self.applied.set.set(), asked, decision).is_some() {
             return None;
         }
         self.state.grants.covering(asked, decision, linux::clock::boot_us())

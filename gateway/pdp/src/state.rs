@@ -261,6 +261,7 @@ impl State {
         let version = envelope.facts.get("version").and_then(|version| version.parse().ok());
         if let (Some(digest), Some(version)) = (envelope.policy, version) {
             let place = envelope.facts.get("place.text").cloned();
+            self.grants.end();
             self.policy = Some(InForce { digest, version, place });
         }
     }

@@ -61,6 +61,13 @@ fn a_grant_lets_through_what_was_signed_for_and_is_taken_back() -> Result<()> {
     operated.krux(&["approve", "revoke", &taken])?;
     asked(&client, "t/six")?;
     ensure!(operated.try_krux(&["approve", "revoke", &taken])?.0 == 3, "revoked twice");
+    // another policy asks anew, though it says the same
+    grant(&operated, &client)?;
+    let policy = operated.krux(&["policy", "show"])?;
+    let text = operated.config.join("policy.yaml");
+    std::fs::write(&text, policy.get("text").and_then(Json::as_str).context("text")?)?;
+    operated.krux(&["policy", "apply", &text.display().to_string()])?;
+    asked(&client, "t/seven")?;
     // each use names its grant, and all of it verifies
     let export = operated.config.join("export");
     operated.krux(&["audit", "export", &export.display().to_string()])?;
