@@ -1,11 +1,12 @@
 //! `krux policy`: check, test, explain, prove, diff, replay.
 
+mod change;
 mod lint;
 mod question;
 mod replay;
 
 use crate::ended::Ended;
-use crate::remote::{Desk, sha256};
+use crate::remote::Desk;
 use crate::render;
 use anyhow::{Context, Result, bail};
 use capabilities::find;
@@ -48,11 +49,26 @@ pub(crate) enum Command {
     /// with `--against`, says what another text would change. Exit code 1 when anything differs.
     Replay(replay::Words),
     /// The text of a box's policy.
-    Show,
-    /// Replaces a box's policy as a whole, after it was checked here.
+    Show {
+        /// One that was in force before; 0 is the one that the image offers.
+        #[arg(long)]
+        version: Option<u64>,
+    },
+    /// Which texts were in force, since when and by whom.
+    History,
+    /// Replaces a box's policy as a whole, after it was checked here and what changes was said.
     Apply {
         /// The text.
         file: String,
+        /// Does not, if any call would be answered more mildly.
+        #[arg(long)]
+        only_tightens: bool,
+    },
+    /// Takes the last change back: the text before it is applied again.
+    Revert {
+        /// Another text that was in force; 0 is the one that the image offers.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u64>,
     },
     /// Says what a box's agent would get, limits used up included.
     ExplainBox {
@@ -112,18 +128,24 @@ impl Command {
 /// Commands at a box.
 pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
     let answer = match command {
-        Command::Show => desk.act(Act::PolicyShow)?,
+        Command::Show { version: None } => desk.act(Act::PolicyShow)?,
+        Command::Show { version: Some(version) } => {
+            json!({ "version": version, "text": change::text(desk, *version)? })
+        }
+        Command::History => desk.act(Act::PolicyHistory)?,
+        Command::Revert { to } => match change::revert(desk, *to, as_json)? {
+            Some(answer) => answer,
+            None => return Ok(Ended::No),
+        },
         Command::ExplainBox { asked: AskedFor { agent, capability, input } } => {
             let (agent, capability) = (agent.clone(), capability.clone());
             desk.act(Act::PolicyExplain { agent, capability, input: input.clone() })?
         }
-        Command::Apply { file } => {
-            let text = read(file)?;
-            if let Err(error) = parse(&text) {
-                bail!("{}", render::mistake(file, &text, &error));
+        Command::Apply { file, only_tightens } => {
+            match change::apply(desk, file, &read(file)?, *only_tightens, as_json)? {
+                Some(answer) => answer,
+                None => return Ok(Ended::No),
             }
-            let act = Act::PolicyApply { body: sha256(text.as_bytes()) };
-            desk.send(act, Some(text.as_bytes()))?.json()?
         }
         Command::Check { .. }
         | Command::Test { .. }
@@ -140,10 +162,11 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
         return Ok(Ended::Done);
     }
     match command {
-        Command::Show => {
+        Command::Show { .. } => {
             render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default());
         }
-        Command::Apply { .. } => {
+        Command::History => change::history(&answer),
+        Command::Apply { .. } | Command::Revert { .. } => {
             let version = answer.get("version").map(render::text).unwrap_or_default();
             render::line(&format!("in force, as version {version}"));
         }
@@ -162,7 +185,11 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Diff(words) => question::diff(words, as_json),
         Command::Replay(words) => replay::run(words, as_json),
         Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
-        Command::Show | Command::Apply { .. } | Command::ExplainBox { .. } => Ok(false),
+        Command::Show { .. }
+        | Command::History
+        | Command::Apply { .. }
+        | Command::Revert { .. }
+        | Command::ExplainBox { .. } => Ok(false),
     }
 }
 

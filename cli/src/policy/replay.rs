@@ -17,7 +17,7 @@ const SHIPPED: [&str; 3] = [
     include_str!("../../../policies/team.yaml"),
     include_str!("../../../policies/restricted.yaml"),
 ];
-const SYSTEM: &str = include_str!("../../../policies/system.yaml");
+pub(super) const SYSTEM: &str = include_str!("../../../policies/system.yaml");
 /// The principal of the box's own calls, which the system's limits alone decide.
 const BOOT: &str = "boot";
 /// How often somebody who watches is told how far it is.

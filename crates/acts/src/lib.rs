@@ -216,6 +216,8 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::Grants
         | Act::Notices
         | Act::PolicyShow
+        | Act::PolicyHistory
+        | Act::PolicyText { .. }
         | Act::PolicyExplain { .. }
         | Act::AuditExport { .. }
         | Act::AuditQuery { .. } => false,

@@ -132,6 +132,13 @@ pub enum Act {
     },
     /// The text of the box's policy.
     PolicyShow,
+    /// Which texts were in force, newest last.
+    PolicyHistory,
+    /// One of these texts, as a file; version 0 is the one that the image offers.
+    PolicyText {
+        /// Its version.
+        version: u64,
+    },
     /// Why an agent would get which answer.
     PolicyExplain {
         /// The agent.

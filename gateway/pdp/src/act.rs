@@ -120,6 +120,8 @@ impl Pdp {
             Act::ApprovalShow { call } => self.approval_show(&call).map(Some),
             Act::Notices => Ok(Some(self.notices())),
             Act::PolicyShow => Ok(Some(self.policy_show())),
+            Act::PolicyHistory => Ok(Some(self.policy_history())),
+            Act::PolicyText { version } => self.policy_text(&stated, version),
             Act::PolicyExplain { agent, capability, input } => {
                 self.explain(&agent, &capability, &input).map(Some)
             }

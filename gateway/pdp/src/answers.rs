@@ -4,7 +4,7 @@ use crate::Pdp;
 use crate::call::Asked;
 use crate::peers::{AUDIT, FORKER, INIT, OPERATORS, VAULT};
 use crate::refusal::{Refusal, say};
-use crate::state::{Came, Pending};
+use crate::state::{Came, Pending, Text};
 use capabilities::{CATALOGUE, Performer, document};
 use contract::bytes::Bytes;
 use contract::digits::{hex, unhex_array};
@@ -132,6 +132,16 @@ impl Pdp {
         json!({ "version": version, "digest": self.applied.digest.to_string(),
             "text": self.applied.text })
         .to_string()
+    }
+
+    pub(crate) fn policy_history(&self) -> String {
+        let one = |text: &Text| {
+            json!({ "version": text.version, "digest": text.digest.to_string(),
+                "operator": text.operator, "wall_us": text.wall_us })
+        };
+        let texts: Vec<Json> =
+            self.state.texts.iter().rev().take(LIST_MAX).rev().map(one).collect();
+        json!({ "texts": texts }).to_string()
     }
 
     /// What an agent would get, with the rules that say so: for operators.

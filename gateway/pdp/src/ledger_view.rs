@@ -101,6 +101,30 @@ impl Pdp {
         Ok(None)
     }
 
+    /// A text that was in force, as a file.
+    pub(crate) fn policy_text(
+        &mut self,
+        stated: &Stated,
+        version: u64,
+    ) -> Result<Option<String>, Refusal> {
+        const MEDIA_TYPE: &str = "application/yaml";
+        if version == 0 {
+            let file = channel::sealed::holding(self.shipped.personal().as_bytes());
+            let file = file.map_err(|_error| Refusal::Unavailable)?;
+            let message = ToDoor::File { number: stated.number, media_type: MEDIA_TYPE.to_owned() };
+            self.peers.post(stated.door, &(door::VERSION, message), vec![file]);
+            return Ok(None);
+        }
+        let text = self.state.texts.iter().find(|text| text.version == version);
+        let missing = || crate::act::not_found("policy of this version");
+        let place = text.map(|text| text.place.clone()).ok_or_else(missing)?;
+        self.ask(stated.door, stated.number, MEDIA_TYPE, |number| ToWriter::Fetch {
+            number,
+            place,
+        });
+        Ok(None)
+    }
+
     /// The kept answer of a call that waited for a person.
     pub(crate) fn fetch_result(&mut self, door: &'static str, number: u64, place: String) {
         let media_type = "application/json";

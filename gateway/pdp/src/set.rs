@@ -64,6 +64,11 @@ impl Shipped {
         Ok(Self { system, invariants, personal, operators })
     }
 
+    /// The text that a box begins with.
+    pub(crate) fn personal(&self) -> &str {
+        &self.personal
+    }
+
     /// The set that a box begins with.
     pub(crate) fn first(&self) -> Result<Applied, NotTaken> {
         self.apply(&self.personal)

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How many ended calls are remembered for their agents to ask about.
 const ENDED_MAX: usize = 4_096;
+/// Most texts of policy that are remembered; older ones lie in the ledger alone.
+const TEXTS_MAX: usize = 256;
 /// Most notices that wait to be acknowledged; older ones stay in the ledger alone.
 const NOTICES_MAX: usize = 1_024;
 
@@ -88,6 +90,17 @@ pub(crate) struct Notice {
     pub(crate) wall_us: u64,
 }
 
+/// A text that was applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Text {
+    pub(crate) version: u64,
+    pub(crate) digest: Digest,
+    /// Where it lies.
+    pub(crate) place: String,
+    pub(crate) operator: String,
+    pub(crate) wall_us: u64,
+}
+
 /// The policy in force.
 #[derive(Debug, Clone)]
 pub(crate) struct InForce {
@@ -107,6 +120,8 @@ pub(crate) struct State {
     pub(crate) agents: BTreeMap<String, Agent>,
     pub(crate) stopped: bool,
     pub(crate) policy: Option<InForce>,
+    /// The texts that were applied last.
+    pub(crate) texts: VecDeque<Text>,
     pub(crate) pending: BTreeMap<CallId, Pending>,
     pub(crate) calls: BTreeMap<CallId, Known>,
     pub(crate) notices: VecDeque<Notice>,
@@ -262,6 +277,16 @@ impl State {
         if let (Some(digest), Some(version)) = (envelope.policy, version) {
             let place = envelope.facts.get("place.text").cloned();
             self.grants.end();
+            self.texts.push_back(Text {
+                version,
+                digest,
+                place: place.clone().unwrap_or_default(),
+                operator: envelope.facts.get("operator").cloned().unwrap_or_default(),
+                wall_us: envelope.wall_us,
+            });
+            if self.texts.len() > TEXTS_MAX {
+                self.texts.pop_front();
+            }
             self.policy = Some(InForce { digest, version, place });
         }
     }

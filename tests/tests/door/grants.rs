@@ -36,6 +36,29 @@ fn grant(operated: &Operated, client: &Client) -> Result<String> {
     said.get("grant").and_then(Json::as_str).map(str::to_owned).context("grant")
 }
 
+/// A text that only tightens passes the gate, the way back does not, and is taken by one command.
+fn a_change_is_taken_back(operated: &Operated) -> Result<()> {
+    let of = |name: &str| tests::root().join(format!("policies/{name}.yaml")).display().to_string();
+    let version = |said: &Json| said.get("version").and_then(Json::as_u64);
+    let (personal, restricted) = (of("personal"), of("restricted"));
+    let before = operated.krux(&["policy", "show"])?;
+    operated.krux(&["policy", "apply", &restricted, "--only-tightens"])?;
+    let (code, _, errors) =
+        operated.try_krux(&["policy", "apply", &personal, "--only-tightens"])?;
+    ensure!(code == 1 && errors.contains("not applied"), "exit code {code}: {errors}");
+    let reverted = operated.krux(&["policy", "revert"])?;
+    ensure!(version(&reverted) == version(&before).map(|version| version + 2), "{reverted}");
+    let after = operated.krux(&["policy", "show"])?;
+    ensure!(after.get("text") == before.get("text"), "another text: {after}");
+    let history = operated.krux(&["policy", "history"])?;
+    let texts = history.get("texts").and_then(Json::as_array).map(Vec::len);
+    ensure!(texts == Some(3), "{history}");
+    let first = operated.krux(&["policy", "show", "--version", "0"])?;
+    ensure!(first.get("text") == before.get("text"), "the first text: {first}");
+    ensure!(operated.try_krux(&["policy", "show", "--version", "9"])?.0 == 3, "no version 9");
+    Ok(())
+}
+
 #[test]
 fn a_grant_lets_through_what_was_signed_for_and_is_taken_back() -> Result<()> {
     let mut operated = Operated::start(&Image::test("smoke")?, "grants")?;
@@ -68,6 +91,7 @@ fn a_grant_lets_through_what_was_signed_for_and_is_taken_back() -> Result<()> {
     std::fs::write(&text, policy.get("text").and_then(Json::as_str).context("text")?)?;
     operated.krux(&["policy", "apply", &text.display().to_string()])?;
     asked(&client, "t/seven")?;
+    a_change_is_taken_back(&operated)?;
     // each use names its grant, and all of it verifies
     let export = operated.config.join("export");
     operated.krux(&["audit", "export", &export.display().to_string()])?;
