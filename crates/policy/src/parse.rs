@@ -4,7 +4,7 @@
 use crate::answer::{Answer, LayerKind};
 use crate::rule::Rule;
 use crate::set::Layer;
-use crate::text;
+use crate::text::{self, Wrong};
 use contract::effect::is_hidden;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -57,7 +57,12 @@ struct Raw {
 /// [`ParseError`], the first mistake.
 pub fn parse(text: &str) -> Result<Layer, ParseError> {
     let whole = |message: String| ParseError { message, line: 0, column: 0, suggestion: None };
-    text::check(text)?;
+    text::check(text).map_err(|Wrong { message, line, column }| ParseError {
+        message,
+        line,
+        column,
+        suggestion: None,
+    })?;
     let raw: Raw = serde_norway::from_str(text).map_err(|error| located(&error))?;
     if raw.rules.len() > RULES_MAX {
         return Err(whole(format!("more than {RULES_MAX} rules")));

@@ -1,6 +1,6 @@
 //! Layers put together: one that grants, and any number that only tighten.
 
-use crate::answer::{Answer, LayerKind};
+use crate::answer::{Answer, Because, Decision, LayerKind};
 use crate::rule::Rule;
 use std::collections::BTreeSet;
 
@@ -77,6 +77,25 @@ impl Set {
     /// Every layer, the granting one first.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         std::iter::once(&self.granting).chain(&self.limits)
+    }
+
+    /// The rules that spoke for a decision's answer, each once.
+    #[must_use]
+    pub fn speaking<'a>(
+        &'a self,
+        agent: &'a str,
+        decision: &Decision,
+    ) -> Vec<(&'a Layer, &'a Rule)> {
+        let spoke = |layer: &Layer, rule: &Rule| {
+            let worst = decision.effects.iter().filter(|d| d.answer == decision.answer);
+            worst.flat_map(|decided| &decided.because).any(|because| {
+                matches!(because, Because::Rule { layer: kind, name, .. }
+                    if *kind == layer.kind && *name == rule.name)
+            })
+        };
+        let rules = |layer: &'a Layer| layer.rules.iter().map(move |rule| (layer, rule));
+        let rules = self.layers_for(agent).flat_map(rules);
+        rules.filter(|(layer, rule)| spoke(layer, rule)).collect()
     }
 
     /// The rules whose names, as [`Layer::rule_name`] gives them, are in `names`, separated by blanks.

@@ -1,7 +1,6 @@
 //! What a text must be before it is read as YAML: printable, of one nesting, and without what YAML has
 //! beyond values: anchors, aliases and tags, by which a small text becomes a large one or another.
 
-use crate::parse::ParseError;
 use contract::effect::is_hidden;
 
 /// Longest text of one layer.
@@ -9,14 +8,20 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Deepest nesting of `[` and `{`.
 const DEPTH_MAX: usize = 16;
 
+/// What is wrong, and at which line and column.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) message: String,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
 /// Refuses what no policy holds.
 ///
 /// # Errors
-/// [`ParseError`], the first.
-pub(crate) fn check(text: &str) -> Result<(), ParseError> {
-    let error = |message: String, line: usize, column: usize| {
-        Err(ParseError { message, line, column, suggestion: None })
-    };
+/// [`Wrong`], the first.
+pub(crate) fn check(text: &str) -> Result<(), Wrong> {
+    let error = |message: String, line: usize, column: usize| Err(Wrong { message, line, column });
     if text.len() > TEXT_BYTES_MAX {
         return error(format!("the text is longer than {TEXT_BYTES_MAX} bytes"), 0, 0);
     }

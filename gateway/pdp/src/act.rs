@@ -1,10 +1,9 @@
 //! Operators' acts: the signature and the number of a statement are checked, then the act is answered
 //! from what is known, or recorded and performed on a ticket like a call.
 
-use crate::boot::PRINCIPAL;
 use crate::call::{Allowed, Asked, Permit, lower, spec};
-use crate::refusal::{Refusal, say};
-use crate::state::Agent;
+use crate::refusal::{Refusal, bad, not_found, say};
+use crate::state::{Agent, PRINCIPAL};
 use crate::{Pdp, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
@@ -401,14 +400,6 @@ pub(crate) fn act_draft(
     draft.facts.extend(statement);
     draft.facts.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), value)));
     draft
-}
-
-pub(crate) fn bad(message: &str) -> Refusal {
-    Refusal::Bad { message: message.to_owned() }
-}
-
-pub(crate) fn not_found(what: &str) -> Refusal {
-    Refusal::NotFound { what: what.to_owned() }
 }
 
 fn sealed(bytes: &[u8]) -> Result<OwnedFd, Refusal> {

@@ -106,7 +106,7 @@ impl Pdp {
     }
 
     pub(crate) fn approval_show(&self, call: &str) -> Result<String, Refusal> {
-        let missing = || crate::act::not_found("call of this number");
+        let missing = || crate::refusal::not_found("call of this number");
         let id = unhex_array::<16>(call).ok_or_else(missing)?;
         if let Some(pending) = self.state.pending.get(&id) {
             return Ok(Self::pending_json(&id, pending).to_string());
@@ -214,7 +214,7 @@ impl Pdp {
         let known = self.state.calls.get(&call).filter(|known| known.agent == agent);
         let (status, json) = match known.map(|known| known.came.clone()) {
             None => {
-                let refusal = crate::act::not_found("call of yours with this number");
+                let refusal = crate::refusal::not_found("call of yours with this number");
                 (refusal.status(), refusal.json())
             }
             Some(Came::Ended(_, Some(place))) => {

@@ -1,10 +1,10 @@
 //! A person's yes or no: bound to the digest of what was seen, decided again under the policy that is
 //! in force by then, performed at most once.
 
-use crate::act::{Stated, bad, not_found};
+use crate::act::Stated;
 use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::AUDIT;
-use crate::refusal::{Refusal, say};
+use crate::refusal::{Refusal, bad, not_found, say};
 use crate::state::Pending;
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};

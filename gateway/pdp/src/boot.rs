@@ -4,6 +4,7 @@
 use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::BOOT;
 use crate::refusal::Refusal;
+use crate::state::PRINCIPAL;
 use crate::{Pdp, Then};
 use contract::console::{FromInit, VERSION};
 use contract::perform::CallId;
@@ -14,9 +15,6 @@ use policy::{Answer, Call, Facts};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
-
-/// Who makes them.
-pub(crate) const PRINCIPAL: &str = "boot";
 
 /// What is still to be called, and what is under way.
 #[derive(Debug, Default)]

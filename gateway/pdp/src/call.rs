@@ -1,6 +1,7 @@
 //! A call on its way: credential, types, lowering, decision, record, spec. A [`Permit`] is what lets a
 //! spec out; it comes from a decision alone, and recording consumes it.
 
+use crate::grants::Question;
 use crate::peers::{AUDIT, edge_of};
 use crate::refusal::{Refusal, say};
 use crate::state::{Agent, Pending};
@@ -90,6 +91,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) digest: [u8; 32],
 }
 
+impl Asked<'_> {
+    /// What a grant is asked about.
+    pub(crate) fn question(&self) -> Question<'_> {
+        Question { agent: self.agent, declaration: self.declaration, effects: &self.effects }
+    }
+}
+
 /// Reads the input and lowers it.
 pub(crate) fn lower(
     capability: &str,
@@ -148,7 +156,7 @@ impl Pdp {
             draft.facts.insert("exhausted".to_owned(), used_up);
         }
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
-        let grant = self.granted(&asked_for, &decision);
+        let grant = self.granted(&asked_for.question(), &decision);
         draft.facts.extend(grant.map(|grant| ("grant".to_owned(), hex(&grant))));
         if asked.streams {
             draft.facts.insert("streams".to_owned(), "yes".to_owned());
@@ -299,7 +307,7 @@ impl Pdp {
     ) -> String {
         let (mut decide_s, mut run_s, mut votes) = (DECIDE_WITHIN_S, RUN_WITHIN_S, 1);
         let mut reasons = Vec::new();
-        for (layer, rule) in speaking(self.applied.set.set(), asked.agent, decision) {
+        for (layer, rule) in self.applied.set.set().speaking(asked.agent, decision) {
             reasons.extend(rule.reason.clone());
             if let Some(approval) = &rule.approval {
                 decide_s = decide_s.min(approval.decide_within.map_or(decide_s, |span| span.0));
@@ -418,23 +426,6 @@ pub(crate) fn bytes_of(effects: &[Effect]) -> u64 {
         _ => None,
     });
     bytes.fold(0, u64::saturating_add)
-}
-
-/// The rules that spoke for the decision's answer, each once.
-pub(crate) fn speaking<'a>(
-    set: &'a Set,
-    agent: &'a str,
-    decision: &Decision,
-) -> Vec<(&'a policy::Layer, &'a policy::Rule)> {
-    let spoke = |layer: &policy::Layer, rule: &policy::Rule| {
-        let worst = decision.effects.iter().filter(|d| d.answer == decision.answer);
-        worst.flat_map(|decided| &decided.because).any(|because| {
-            matches!(because, Because::Rule { layer: kind, name, .. }
-                if *kind == layer.kind && *name == rule.name)
-        })
-    };
-    let rules = set.layers_for(agent).flat_map(|layer| layer.rules.iter().map(move |r| (layer, r)));
-    rules.filter(|(layer, rule)| spoke(layer, rule)).collect()
 }
 
 /// The names of rules, separated by blanks.

@@ -1,217 +1,20 @@
-//! Grants: standing answers to what a policy asks a person for. One is signed by an operator, made from a
-//! call that waits, bounded in what it covers, how often and for how long, and over with the boot. It is no
-//! rule: what is blocked stays blocked, and what its rules say is never granted is asked for each time. With
-//! another policy all of them are over: they were answers to what the one before asked.
+//! Grants, made and taken back: what an operator signs of them.
 
 use crate::Pdp;
-use crate::act::{Stated, bad, not_found};
-use crate::call::{Asked, speaking};
-use crate::refusal::Refusal;
-use capabilities::Risk;
-use contract::digits::{hex, unhex_array};
-use contract::effect::{Effect, Kind};
+use crate::act::Stated;
+use crate::grants::{CALLS_MAX, GRANTS_MAX, Question, SECONDS_MAX, asked_for, never, region};
+use crate::refusal::{Refusal, bad, not_found};
+use contract::digits::hex;
+use contract::effect::Effect;
 use contract::perform::CallId;
-use ledger::Envelope;
-use policy::{Answer, Because, Call, Decision, Facts, Grants as May, Set, decide};
-use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Most grants at once.
-const GRANTS_MAX: usize = 64;
-/// Most calls that one lets through.
-const CALLS_MAX: u32 = 1_000;
-/// Longest that one lasts: a day.
-const SECONDS_MAX: u64 = 86_400;
-/// Longest text of a scope.
-const SCOPE_BYTES_MAX: usize = 4 << 10;
-const SECOND_US: u64 = 1_000_000;
-
-/// What effects a grant covers.
-#[derive(Debug, Clone)]
-enum Scope {
-    /// Those that were asked for, and no other.
-    Exact(Vec<Effect>),
-    /// Those of which this set says so: one rule, and everything else blocked. A region is covered if
-    /// every point of it is.
-    Region(Box<Set>),
-}
-
-/// A grant.
-#[derive(Debug, Clone)]
-struct Grant {
-    agent: String,
-    capability: String,
-    scope: Scope,
-    /// The scope as it was signed; none for exactly what was asked.
-    text: Option<String>,
-    calls: u32,
-    /// Calls that it let through, as the ledger has them.
-    used: BTreeSet<CallId>,
-    until_us: u64,
-    operator: String,
-}
-
-/// Those of this boot.
-#[derive(Debug, Default)]
-pub(crate) struct Grants {
-    all: BTreeMap<CallId, Grant>,
-    /// Calls that one let through and whose record is on its way.
-    expected: BTreeMap<CallId, CallId>,
-}
-
-impl Grants {
-    /// Takes the record of one that was made.
-    pub(crate) fn made(&mut self, record: &Envelope) {
-        let fact = |name: &str| record.facts.get(name).cloned().unwrap_or_default();
-        let text = record.facts.get("scope").cloned();
-        let scope = match text.as_deref() {
-            None => Some(Scope::Exact(record.effects.clone())),
-            Some(text) => {
-                region(text, &record.effects).ok().map(|set| Scope::Region(Box::new(set)))
-            }
-        };
-        // what cannot be read covers nothing
-        let (Some(id), Some(scope)) = (record.call, scope) else { return };
-        let seconds = fact("seconds").parse().unwrap_or(0).min(SECONDS_MAX);
-        let grant = Grant {
-            agent: fact("agent"),
-            capability: fact("capability"),
-            scope,
-            text,
-            calls: fact("calls").parse().unwrap_or(0).min(CALLS_MAX),
-            used: BTreeSet::new(),
-            until_us: record.boot_us.saturating_add(seconds.saturating_mul(SECOND_US)),
-            operator: fact("operator"),
-        };
-        self.all.retain(|_, grant| record.boot_us < grant.until_us);
-        self.all.insert(id, grant);
-    }
-
-    /// One is taken back.
-    pub(crate) fn revoked(&mut self, grant: &str) {
-        if let Some(id) = unhex_array(grant) {
-            self.all.remove(&id);
-        }
-    }
-
-    /// Another policy is in force.
-    pub(crate) fn end(&mut self) {
-        self.all.clear();
-    }
-
-    /// A call was let through, and its record is on its way.
-    pub(crate) fn expect(&mut self, call: CallId, grant: CallId) {
-        self.expected.insert(call, grant);
-    }
-
-    /// Its record is there, and names the grant; or it was not made.
-    pub(crate) fn settle(&mut self, call: CallId, grant: Option<&str>) {
-        self.expected.remove(&call);
-        let grant = grant.and_then(unhex_array);
-        if let Some(grant) = grant.and_then(|id: CallId| self.all.get_mut(&id)) {
-            grant.used.insert(call);
-        }
-    }
-
-    /// No record that is not here will be.
-    pub(crate) fn forget_unrecorded(&mut self) {
-        self.expected.clear();
-    }
-
-    fn left(&self, id: &CallId, grant: &Grant) -> usize {
-        let expected = self.expected.values().filter(|of| *of == id).count();
-        let calls = usize::try_from(grant.calls).unwrap_or(usize::MAX);
-        calls.saturating_sub(grant.used.len()).saturating_sub(expected)
-    }
-
-    /// The grant that covers every effect of a call that a person would be asked for.
-    fn covering(&self, asked: &Asked<'_>, decision: &Decision, now_us: u64) -> Option<CallId> {
-        let id = asked.declaration.id();
-        let of_call = |grant: &Grant| {
-            grant.agent == asked.agent && grant.capability == id && now_us < grant.until_us
-        };
-        let grants = self.all.iter().filter(|(id, grant)| {
-            of_call(grant) && self.left(id, grant) > 0 && grant.covers(asked, decision)
-        });
-        grants.map(|(id, _)| *id).next()
-    }
-}
-
-impl Grant {
-    fn covers(&self, asked: &Asked<'_>, decision: &Decision) -> bool {
-        let (capability, version) = (asked.declaration.name, asked.declaration.version);
-        let call = Call { agent: asked.agent, capability, version };
-        asked_for(&asked.effects, decision).all(|effect| match &self.scope {
-            Scope::Exact(effects) => effects.contains(effect),
-            Scope::Region(set) => {
-                let one = std::slice::from_ref(effect);
-                decide(set, &call, one, &Facts::default()).answer == Answer::Autonomous
-            }
-        })
-    }
-}
-
-/// The effects that a person is asked for.
-fn asked_for<'a>(
-    effects: &'a [Effect],
-    decision: &'a Decision,
-) -> impl Iterator<Item = &'a Effect> {
-    let asked = effects.iter().zip(&decision.effects);
-    asked.filter(|(_, decided)| decided.answer == Answer::Approval).map(|(effect, _)| effect)
-}
-
-/// The set of a scope: what must hold of effects of these kinds, a JSON object in the policy's own
-/// grammar.
-fn region(text: &str, effects: &[Effect]) -> Result<Set, String> {
-    if text.len() > SCOPE_BYTES_MAX {
-        return Err(format!("longer than {SCOPE_BYTES_MAX} bytes"));
-    }
-    let scope: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if scope.as_object().is_none_or(serde_json::Map::is_empty) {
-        return Err("it must say something of a field".to_owned());
-    }
-    let kinds: BTreeSet<Kind> = effects.iter().map(|effect| effect.kind).collect();
-    let rule = json!({ "name": "granted", "agents": ["any"], "effects": kinds, "where": scope,
-        "decision": Answer::Autonomous });
-    // JSON is YAML
-    let layer = json!({ "policy": "box", "version": 1, "rules": [rule] }).to_string();
-    let layer = policy::parse(&layer).map_err(|error| error.message)?;
-    Set::new(layer, Vec::new()).map_err(|error| error.to_string())
-}
-
-/// Why a call that a person is asked for can have no standing answer.
-fn never(set: &Set, asked: &Asked<'_>, decision: &Decision) -> Option<&'static str> {
-    let has = |kind: Kind| asked.effects.iter().any(|effect| effect.kind == kind);
-    let rules = speaking(set, asked.agent, decision);
-    let bounded = |rule: &policy::Rule| {
-        rule.approval.as_ref().is_some_and(|approval| approval.grants == Some(May::Bounded))
-    };
-    let worst = decision.effects.iter().filter(|decided| decided.answer == decision.answer);
-    let mut because = worst.flat_map(|decided| &decided.because);
-    let by_rules = because.all(|because| matches!(because, Because::Rule { .. }));
-    if decision.answer != Answer::Approval {
-        Some("nobody is asked for it any more")
-    } else if asked.declaration.risk == Risk::R3 {
-        Some("what cannot be undone is asked for each time")
-    } else if asked.declaration.name == "secrets.read" {
-        Some("a secret's value is asked for each time")
-    } else if has(Kind::Code) && (has(Kind::Connect) || has(Kind::Secret)) {
-        Some("code that connects or has a secret is asked for each time")
-    } else if !by_rules || rules.is_empty() || !rules.iter().all(|(_, rule)| bounded(rule)) {
-        Some("a rule that asks does not say `grants: bounded`")
-    } else {
-        None
-    }
-}
+use policy::{Call, Decision, Facts};
+use serde_json::json;
 
 impl Pdp {
-    /// The grant that lets a call through for which a person would be asked.
-    pub(crate) fn granted(&self, asked: &Asked<'_>, decision: &Decision) -> Option<CallId> {
-        let asks = decision.answer == Answer::Approval && !self.state.grants.all.is_empty();
-        if !asks || never(self.applied.set.set(), asked, decision).is_some() {
-            return None;
-        }
-        self.state.grants.covering(asked, decision, linux::clock::boot_us())
+    /// The grant that lets a call through.
+    pub(crate) fn granted(&self, asked: &Question<'_>, decision: &Decision) -> Option<CallId> {
+        let set = self.applied.set.set();
+        self.state.grants.covering(set, asked, decision, linux::clock::boot_us())
     }
 
     /// Makes one of a call that waits.
@@ -230,7 +33,7 @@ impl Pdp {
         if !(1..=CALLS_MAX).contains(&calls) || !(1..=SECONDS_MAX).contains(&seconds) {
             return Err(bad("a grant is for 1 to 1,000 calls and 1 second to a day"));
         }
-        if self.state.grants.all.len() >= GRANTS_MAX {
+        if self.state.grants.count(linux::clock::boot_us()) >= GRANTS_MAX {
             return Err(bad("64 grants are in force; revoke one"));
         }
         let declaration =
@@ -239,12 +42,8 @@ impl Pdp {
         let by = Call { agent: &pending.agent, capability, version };
         let set = &self.applied.set;
         let decision = set.decide(&by, &pending.effects, &Facts::default());
-        let asked = Asked {
-            agent: &pending.agent,
-            declaration,
-            effects: pending.effects.clone(),
-            digest: pending.input,
-        };
+        let (agent, effects) = (pending.agent.as_str(), pending.effects.as_slice());
+        let asked = Question { agent, declaration, effects };
         if let Some(why) = never(set.set(), &asked, &decision) {
             return Err(Refusal::Conflict { message: format!("no grant: {why}") });
         }
@@ -272,150 +71,14 @@ impl Pdp {
         stated: Stated,
         grant: String,
     ) -> Result<Option<String>, Refusal> {
-        let known = unhex_array(&grant).filter(|id| self.state.grants.all.contains_key(id));
-        known.ok_or_else(|| not_found("grant of this number"))?;
+        if !self.state.grants.has(&grant) {
+            return Err(not_found("grant of this number"));
+        }
         self.recorded(stated, "grant-revoke", vec![("grant", grant)], None)
     }
 
     /// Those in force, with what is left of each.
     pub(crate) fn grants(&self) -> String {
-        let now_us = linux::clock::boot_us();
-        let grants = &self.state.grants;
-        let live = grants.all.iter().filter(|(_, grant)| now_us < grant.until_us);
-        let one = |(id, grant): (&CallId, &Grant)| {
-            let effects: Vec<String> = match &grant.scope {
-                Scope::Exact(effects) => effects.iter().map(ToString::to_string).collect(),
-                Scope::Region(_) => Vec::new(),
-            };
-            json!({ "grant": hex(id), "agent": grant.agent, "capability": grant.capability,
-                "scope": grant.text, "effects": effects, "calls": grant.calls,
-                "left": grants.left(id, grant), "operator": grant.operator,
-                "seconds_left": grant.until_us.saturating_sub(now_us) / SECOND_US })
-        };
-        let list: Vec<Json> = live.map(one).collect();
-        json!({ "grants": list }).to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ledger::writer::Draft;
-
-    const ASKS: &str = "policy: box\nversion: 1\nrules:\n  - { name: d, agents: [any], effects: [delete], \
-                        decision: approval, approval: { grants: bounded } }\n  - { name: r, agents: \
-                        [any], effects: [read, write], decision: autonomous }\n";
-
-    fn set(text: &str) -> Set {
-        Set::new(policy::parse(text).unwrap(), Vec::new()).unwrap()
-    }
-
-    fn asked(path: &str) -> Asked<'static> {
-        of("filesystem.delete", &json!({ "path": path }))
-    }
-
-    fn of(capability: &str, input: &Json) -> Asked<'static> {
-        let declaration = capabilities::find(capability).unwrap();
-        let effects = declaration.lower(&declaration.accept(input).unwrap()).unwrap();
-        Asked { agent: "a", declaration, effects, digest: [0; 32] }
-    }
-
-    fn decision(set: &Set, asked: &Asked<'_>) -> Decision {
-        let (capability, version) = (asked.declaration.name, asked.declaration.version);
-        let call = Call { agent: asked.agent, capability, version };
-        decide(set, &call, &asked.effects, &Facts::default())
-    }
-
-    /// A grant of deleting `/workspace/t/x`, or of what `scope` says.
-    fn grants(scope: Option<&str>, calls: &str) -> Grants {
-        let facts = [
-            ("agent", "a"),
-            ("capability", "filesystem.delete@1"),
-            ("calls", calls),
-            ("seconds", "60"),
-        ];
-        let mut draft = Draft::new(ledger::Kind::Act, &facts);
-        draft.facts.extend(scope.map(|text| ("scope".to_owned(), text.to_owned())));
-        draft.call = Some([1; 16]);
-        draft.effects = asked("t/x").effects;
-        let mut grants = Grants::default();
-        grants.made(&draft.into_envelope([0; 16], 0, 0, BTreeMap::new()));
-        grants
-    }
-
-    fn covers(grants: &Grants, asked: &Asked<'_>, now_us: u64) -> bool {
-        grants.covering(asked, &decision(&set(ASKS), asked), now_us).is_some()
-    }
-
-    #[test]
-    fn a_grant_covers_what_was_asked_or_its_region_and_nothing_else() {
-        let exact = grants(None, "2");
-        assert!(covers(&exact, &asked("t/x"), 0));
-        assert!(!covers(&exact, &asked("t/y"), 0), "another path");
-        let region = grants(Some(r#"{"path":{"under":"/workspace/t"}}"#), "2");
-        assert!(covers(&region, &asked("t/y"), 0));
-        assert!(!covers(&region, &asked("u/y"), 0), "beside it");
-        let other = Asked { agent: "b", ..asked("t/x") };
-        assert!(!covers(&exact, &other, 0), "another agent");
-        let moved = of("filesystem.move", &json!({ "from": "t/x", "to": "t/z" }));
-        assert!(!covers(&region, &moved, 0), "another capability");
-        for unreadable in ["{}", "[]", "x", r#"{"host":"a.example"}"#] {
-            assert!(!covers(&grants(Some(unreadable), "2"), &asked("t/x"), 0), "{unreadable}");
-        }
-    }
-
-    #[test]
-    fn a_grant_ends_by_count_and_by_time_and_counts_what_is_on_its_way() {
-        let mut grants = grants(None, "2");
-        let call = asked("t/x");
-        assert!(
-            covers(&grants, &call, 60 * SECOND_US - 1) && !covers(&grants, &call, 60 * SECOND_US)
-        );
-        let id = hex(&[1; 16]);
-        grants.settle([2; 16], Some(&id));
-        grants.settle([2; 16], Some(&id));
-        assert!(covers(&grants, &call, 0), "one call counts once");
-        grants.expect([3; 16], [1; 16]);
-        assert!(!covers(&grants, &call, 0), "the second is on its way");
-        grants.settle([3; 16], None);
-        assert!(covers(&grants, &call, 0), "and was not recorded");
-        grants.settle([4; 16], Some(&id));
-        assert!(!covers(&grants, &call, 0));
-        let mut revoked = self::grants(None, "2");
-        revoked.revoked(&id);
-        assert!(!covers(&revoked, &call, 0));
-    }
-
-    #[test]
-    fn what_is_blocked_irreversible_or_never_granted_has_no_standing_answer() {
-        let why = |text: &str, asked: &Asked<'_>| {
-            let set = set(text);
-            never(&set, asked, &decision(&set, asked))
-        };
-        assert_eq!(why(ASKS, &asked("t/x")), None);
-        let blocked = ASKS.replace("approval, approval: { grants: bounded }", "blocked");
-        assert!(why(&blocked, &asked("t/x")).is_some(), "blocked");
-        assert!(why(&ASKS.replace("bounded", "never"), &asked("t/x")).is_some(), "never");
-        assert!(why(&ASKS.replace("{ grants: bounded }", "{ votes: 1 }"), &asked("t/x")).is_some());
-        let two = format!(
-            "{ASKS}  - {{ name: e, agents: [any], effects: [delete], decision: approval }}\n"
-        );
-        assert!(why(&two, &asked("t/x")).is_some(), "one of two rules does not say so");
-        let otherwise = "policy: box\nversion: 1\notherwise: approval\nrules: []\n";
-        assert!(why(otherwise, &asked("t/x")).is_some(), "no rule says so");
-        let settings = "policy: box\nversion: 1\nrules:\n  - { name: s, agents: [any], effects: \
-                        [setting], decision: approval, approval: { grants: bounded } }\n";
-        let reboot = of("system.reboot", &json!({}));
-        assert_eq!(reboot.declaration.risk, Risk::R3);
-        assert!(why(settings, &reboot).is_some(), "R3");
-        let code = "policy: box\nversion: 1\nrules:\n  - { name: c, agents: [any], effects: [code, \
-                    connect], decision: approval, approval: { grants: bounded } }\n";
-        let input = json!({ "command": ["python3", "a.py"], "expect": "00".repeat(32) });
-        // as a capability of lower risk would lower it
-        let milder = |asked: Asked<'static>| Asked { effects: asked.effects, ..self::asked("t/x") };
-        assert_eq!(why(code, &milder(of("process.run_code", &input))), None);
-        let mut connects = input;
-        connects["connect"] = json!(["203.0.113.9:443"]);
-        assert!(why(code, &milder(of("process.run_code", &connects))).is_some(), "it connects");
+        json!({ "grants": self.state.grants.list(linux::clock::boot_us()) }).to_string()
     }
 }

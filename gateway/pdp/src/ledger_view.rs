@@ -1,8 +1,8 @@
 //! What pdp has from the ledger beyond records: the text of the policy, results, pages.
 
-use crate::act::{Stated, bad};
+use crate::act::Stated;
 use crate::peers::AUDIT;
-use crate::refusal::{Refusal, say};
+use crate::refusal::{Refusal, bad, say};
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
@@ -57,7 +57,7 @@ impl Pdp {
                 self.peers.post(door, &(door::VERSION, message), vec![file]);
             }
             (Question::File { door, number, .. }, None) => {
-                let refusal = crate::act::not_found("such body; it was erased");
+                let refusal = crate::refusal::not_found("such body; it was erased");
                 say(&mut self.peers, door, number, refusal.status(), &refusal.json());
             }
         }
@@ -116,7 +116,7 @@ impl Pdp {
             return Ok(None);
         }
         let text = self.state.texts.iter().find(|text| text.version == version);
-        let missing = || crate::act::not_found("policy of this version");
+        let missing = || crate::refusal::not_found("policy of this version");
         let place = text.map(|text| text.place.clone()).ok_or_else(missing)?;
         self.ask(stated.door, stated.number, MEDIA_TYPE, |number| ToWriter::Fetch {
             number,

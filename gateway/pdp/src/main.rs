@@ -10,6 +10,7 @@ mod asks;
 mod boot;
 mod call;
 mod grant;
+mod grants;
 mod ledger_view;
 mod limits;
 mod network;

@@ -2,8 +2,7 @@
 //! it: the effects of calls under way, and the packets that outcomes count.
 
 use crate::Pdp;
-use crate::act::not_found;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, not_found};
 use contract::digits::hex;
 use contract::effect::{Effect, Kind};
 use contract::perform::CallId;

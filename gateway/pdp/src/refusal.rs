@@ -144,6 +144,16 @@ impl Refusal {
     }
 }
 
+/// A request that is not well formed.
+pub(crate) fn bad(message: &str) -> Refusal {
+    Refusal::Bad { message: message.to_owned() }
+}
+
+/// Nothing of this name.
+pub(crate) fn not_found(what: &str) -> Refusal {
+    Refusal::NotFound { what: what.to_owned() }
+}
+
 /// Tells a door the whole answer.
 pub(crate) fn say(peers: &mut Peers, door: &str, number: u64, status: Status, json: &str) {
     let (status, json) = if json.len() <= TEXT_BYTES_MAX {

@@ -3,8 +3,7 @@
 //! starts again knows what the one before knew.
 
 use crate::asks::Asks;
-use crate::boot::PRINCIPAL;
-use crate::grant::Grants;
+use crate::grants::Grants;
 use crate::limits::{Counters, Shares};
 use crate::network::Networks;
 use acts::{ActError, Acts};
@@ -17,6 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How many ended calls are remembered for their agents to ask about.
 const ENDED_MAX: usize = 4_096;
+/// The principal of the calls that the box makes itself, before its doors open.
+pub(crate) const PRINCIPAL: &str = "boot";
 /// Most texts of policy that are remembered; older ones lie in the ledger alone.
 const TEXTS_MAX: usize = 256;
 /// Most notices that wait to be acknowledged; older ones stay in the ledger alone.
