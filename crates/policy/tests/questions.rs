@@ -234,6 +234,13 @@ fn a_property_that_says_nothing_is_a_mistake_with_its_place() {
         assert!(error.message.contains(message), "{error}");
         assert!(error.line > 1 && error.column > 0, "{error}");
     }
+    let names =
+        ('a'..='z').map(|name| format!("\"/**/{name}/**\"")).collect::<Vec<String>>().join(", ");
+    let many = format!(
+        "properties: [{{ name: p, never: {{ agents: [any], effects: [read], where: {{ path: [{names}] }}, decision: blocked }} }}]"
+    );
+    let error = parse_properties(&many).unwrap_err();
+    assert!(error.message.contains("too many combinations"), "{error}");
     let text = "properties:\n  - name: p\n    never: { agents: [any], efects: [read], decision: blocked }\n";
     let error = parse_properties(text).unwrap_err();
     assert_eq!((error.line, error.suggestion.as_deref()), (3, Some("effects")));
@@ -264,6 +271,36 @@ fn a_difference_is_told_in_the_words_of_rules() {
     assert_eq!(places(&effect("/workspace/.git", 11 << 20, Form::Exact)), 0);
     assert_eq!(places(&effect("/workspace", 11 << 20, Form::Region)), 1);
     assert_eq!(places(&effect("/workspace/.git", 11 << 20, Form::Region)), 0);
+}
+
+#[test]
+fn policies_that_ship_differ_in_a_list_that_can_be_read() {
+    let of = |name: &str| set(&[&shipped(name), &shipped("system")]);
+    let found = diff(&of("team"), &of("restricted")).unwrap();
+    let reads: Vec<(Answer, Answer)> = found
+        .changed()
+        .iter()
+        .filter(|changed| changed.kind == Kind::Read)
+        .map(|changed| changed.changes.first().unwrap())
+        .map(|change| (change.old, change.new))
+        .collect();
+    // one region for each way, and an example in each
+    assert_eq!(
+        reads,
+        [
+            (Answer::Approval, Answer::Notify),
+            (Answer::Blocked, Answer::Notify),
+            (Answer::Autonomous, Answer::Notify),
+            (Answer::Autonomous, Answer::Blocked),
+            (Answer::Approval, Answer::Blocked),
+        ]
+    );
+    for (number, changed) in found.changed().iter().enumerate() {
+        let example = &changed.example;
+        let regions = found.regions_of(&example.call(), &example.effect);
+        assert_eq!(regions.into_iter().collect::<Vec<usize>>(), [number], "{changed}");
+        assert!(!changed.products.is_empty() && changed.more == 0, "{changed}");
+    }
 }
 
 #[test]

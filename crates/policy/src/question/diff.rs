@@ -1,6 +1,6 @@
 //! Which calls two sets answer differently, also where limits are used up. The rules of both are in one diagram,
-//! a predicate that both have being one; last states that change for the same rules in the same way are one
-//! region, written as products of what rules ask.
+//! a predicate that both have being one; last states whose answers change in the same way, to what the same rules
+//! of the new set say, are one region, written as products of what rules ask.
 
 use super::defect::{Defect, has};
 use super::outcome::{Member, Outcomes};
@@ -18,6 +18,9 @@ use crate::set::{Layer, Set};
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+
+/// Most products of a region that people are shown.
+const SHOWN_MAX: usize = 8;
 
 /// One way in which an answer changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +62,7 @@ pub struct Diff {
 /// The old set's layers and the new one's.
 type Sides<'a> = [&'a [&'a Layer]; 2];
 
-/// Last states that change for the same rules in the same way.
+/// Last states that change in the same way for the same rules.
 struct Group {
     kind: Kind,
     changes: Vec<Change>,
@@ -130,7 +133,10 @@ pub fn diff(old: &Set, new: &Set) -> Result<Diff, QuestionError> {
     let loosens = |group: &Group| group.changes.iter().any(|change| change.new < change.old);
     let mut groups: Vec<Group> =
         kinds.values_mut().flat_map(|of_kind| std::mem::take(&mut of_kind.groups)).collect();
-    groups.sort_by_key(|group| (!loosens(group), group.kind, group.leaves.first().copied()));
+    groups.sort_by_key(|group| {
+        let first = group.changes.first().map(|change| (change.old, change.new));
+        (!loosens(group), group.kind, first, group.leaves.first().copied())
+    });
     let mut changed = Vec::new();
     for group in &groups {
         if let Some(of_kind) = kinds.get(&group.kind) {
@@ -201,6 +207,23 @@ fn differs(sides: Sides<'_>, members: &[Member]) -> bool {
     of(0) != of(1)
 }
 
+/// The rules of the new set that give its answer.
+fn causes(sides: Sides<'_>, members: &[Member], change: &Change) -> Vec<(usize, usize)> {
+    let gives = |member: &&Member| {
+        let of = speaks(sides, member).filter(|_| member.side == 1);
+        of.is_some_and(|(layer, rule)| {
+            let key = (layer.kind.clone(), rule.name.clone());
+            let over = rule.limits.as_ref().map(|limits| limits.over.unwrap_or(Answer::Blocked));
+            let over = over.filter(|_| change.exhausted.exhausted.contains(&key));
+            over.unwrap_or(rule.decision) == change.new
+        })
+    };
+    let mut causes: Vec<(usize, usize)> =
+        members.iter().filter(gives).map(|member| (member.layer, member.rule)).collect();
+    causes.sort_unstable();
+    causes
+}
+
 /// The diagram of a kind and what of it changes.
 struct OfKind<'a> {
     both: Both<'a>,
@@ -225,7 +248,7 @@ impl<'a> OfKind<'a> {
                 Some(format!("{}/{}", layer.kind, rule.name))
             })
         })?;
-        let mut groups: BTreeMap<(Vec<Change>, Vec<u32>), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<(Vec<Change>, Vec<(usize, usize)>), Group> = BTreeMap::new();
         for (leaf, rules) in space.leaves() {
             let members = rules.iter().filter_map(|rule| both.members.get(at(*rule))).flatten();
             let members: Vec<Member> = members.copied().collect();
@@ -234,9 +257,8 @@ impl<'a> OfKind<'a> {
                 .filter(|([old, new], _)| old != new)
                 .map(|([old, new], exhausted)| Change { old, new, exhausted })
                 .collect();
-            if !changes.is_empty() {
-                let differs = |rule: &&u32| both.differs.get(at(**rule)).is_some_and(|it| *it);
-                let causes = rules.iter().filter(differs).copied().collect();
+            if let Some(first) = changes.first() {
+                let causes = causes(sides, &members, first);
                 let new = || Group { kind, changes: changes.clone(), leaves: Vec::new() };
                 groups.entry((changes.clone(), causes)).or_insert_with(new).leaves.push(leaf);
             }
@@ -276,11 +298,13 @@ impl fmt::Display for Changed {
                 write!(f, "{word} {layer}/{name}")?;
             }
         }
-        for product in &self.products {
+        for product in self.products.iter().take(SHOWN_MAX) {
             write!(f, "\n  {}{product}", self.kind)?;
         }
-        if self.more > 0 {
-            write!(f, "\n  and {} more of the same", self.more)?;
+        let hidden = self.products.len().saturating_sub(SHOWN_MAX);
+        let more = self.more.saturating_add(u64::try_from(hidden).unwrap_or(u64::MAX));
+        if more > 0 {
+            write!(f, "\n  and {more} more of the same")?;
         }
         let Self { example, old, new, .. } = self;
         write!(f, "\n  such as: {example}\n  old: {}\n  new: {}", Why(old), Why(new))

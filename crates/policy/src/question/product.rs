@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Most products that are written of one region.
-const PRODUCTS_MAX: usize = 8;
+const PRODUCTS_MAX: usize = 64;
 
 /// What calls have in common; what is not said may be anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
