@@ -59,6 +59,8 @@ pub struct Diff {
     spaces: BTreeMap<Kind, (Space, HashMap<u32, usize>)>,
 }
 
+/// How answers change, and the rules of the new set that do it, by layer and place.
+type Way = (Vec<Change>, Vec<(usize, usize)>);
 /// The old set's layers and the new one's.
 type Sides<'a> = [&'a [&'a Layer]; 2];
 
@@ -248,7 +250,7 @@ impl<'a> OfKind<'a> {
                 Some(format!("{}/{}", layer.kind, rule.name))
             })
         })?;
-        let mut groups: BTreeMap<(Vec<Change>, Vec<(usize, usize)>), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<Way, Group> = BTreeMap::new();
         for (leaf, rules) in space.leaves() {
             let members = rules.iter().filter_map(|rule| both.members.get(at(*rule))).flatten();
             let members: Vec<Member> = members.copied().collect();
