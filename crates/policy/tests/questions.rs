@@ -376,3 +376,25 @@ fn what_capabilities_lower_to_is_less_than_everything() {
     assert_eq!(found.example.capability, "process.run_code");
     assert_eq!(found.example.effect.fields.len(), 1);
 }
+
+#[test]
+fn a_property_that_survives_tightening_allows_all_that_is_stricter() {
+    let survives = |claim: &str| {
+        let text = format!("properties:\n  - {{ name: p, {claim} }}\n");
+        parse_properties(&text).unwrap()[0].survives_tightening()
+    };
+    let region = "agents: [any], effects: [read], decision:";
+    for (claim, decision, expected) in [
+        ("never", "[autonomous, notify]", true),
+        ("never", "autonomous", true),
+        ("never", "notify", false),
+        ("never", "blocked", false),
+        ("always", "[approval, blocked]", true),
+        ("always", "blocked", true),
+        ("always", "approval", false),
+        ("always", "[autonomous, notify]", false),
+    ] {
+        let claim = format!("{claim}: {{ {region} {decision} }}");
+        assert_eq!(survives(&claim), expected, "{claim}");
+    }
+}

@@ -41,6 +41,7 @@ pub(crate) struct Applied {
 #[derive(Debug)]
 pub(crate) struct Shipped {
     system: Layer,
+    /// The invariants that the limits alone do not give to every set.
     invariants: Vec<Property>,
     personal: String,
     /// The system's limits alone: for operators' own acts and for the principal `boot`.
@@ -59,8 +60,15 @@ impl Shipped {
         let system = policy::parse(system)?;
         let otherwise = Some(Answer::Autonomous);
         let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
-        let operators = Compiled::new(Set::new(granting, vec![system.clone()])?)?;
-        let invariants = policy::parse_properties(invariants)?;
+        let limits = Set::new(granting, vec![system.clone()])?;
+        let mut open = Vec::new();
+        for property in policy::parse_properties(invariants)? {
+            let given = policy::prove(&limits, &property)? == Verdict::Holds;
+            if !(given && property.survives_tightening()) {
+                open.push(property);
+            }
+        }
+        let (operators, invariants) = (Compiled::new(limits)?, open);
         Ok(Self { system, invariants, personal, operators })
     }
 
@@ -104,11 +112,14 @@ mod tests {
                     [code], decision: autonomous }\n";
         let shipped = Shipped::of(system, invariants, personal.to_owned()).unwrap();
         assert!(shipped.first().is_ok() && shipped.apply(code).is_ok(), "the limits see to it");
+        assert!(shipped.invariants.is_empty(), "once for every text");
         let (before, after) = system.split_once("  - name: code-asks\n").unwrap();
         let rest = after.split_once("  - name: ").unwrap().1;
         let without = format!("{before}  - name: {rest}");
         let shipped = Shipped::of(&without, invariants, personal.to_owned()).unwrap();
         assert!(shipped.first().is_ok(), "it says so itself");
+        let open: Vec<&str> = shipped.invariants.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(open, ["code-asks", "files-are-its-own"], "what code does counts as files");
         let refused = shipped.apply(code).unwrap_err().to_string();
         for part in ["code-asks", "builder calls", "runs code that the agent wrote"] {
             assert!(refused.contains(part), "no `{part}` in {refused}");

@@ -279,6 +279,16 @@ impl Property {
         }
     }
 
+    /// Whether it still holds where an answer becomes more restrictive: nothing more restrictive than an
+    /// answer that it allows is against it. What limits alone give of such a property, every set has above
+    /// which these limits stand.
+    #[must_use]
+    pub fn survives_tightening(&self) -> bool {
+        let answers = [Answer::Autonomous, Answer::Notify, Answer::Approval, Answer::Blocked];
+        let against: Vec<bool> = answers.iter().map(|answer| self.forbids(*answer)).collect();
+        against.is_sorted_by(|milder, stricter| milder >= stricter)
+    }
+
     /// Whether an effect lies where some answer is against it.
     pub(super) fn concerns(&self, call: &Call<'_>, effect: &Effect) -> bool {
         self.region().holds(call, effect)
