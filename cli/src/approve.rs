@@ -1,9 +1,9 @@
 //! What waits for a person, and what a person is to know.
 
-use crate::ended::Ended;
+use crate::ended::{Ended, failed};
 use crate::remote::Desk;
 use crate::render;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use contract::statement::Act;
 use serde_json::Value as Json;
@@ -80,7 +80,10 @@ fn seen(desk: &Desk, call: &str, digest: Option<&String>, as_json: bool) -> Resu
         one(&shown);
     }
     let now = shown.get("digest").and_then(Json::as_str).map(str::to_owned);
-    digest.cloned().or(now).context("this call waits for nobody any more")
+    digest
+        .cloned()
+        .or(now)
+        .ok_or_else(|| failed(Ended::Conflict, "this call waits for nobody any more"))
 }
 
 pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
