@@ -365,8 +365,8 @@ impl Cages {
         claim.is_admitted(live, self.waiting.iter().take(before).map(Waiting::claim))
     }
 
-    /// Of the calls for which a slot is parked, whose memory fits and whose workspace is free, the first of the agent with the
-    /// fewest under way.
+    /// Of the calls for which a slot is parked, whose memory fits and whose workspace is free, the first
+    /// of the agent with the fewest under way.
     fn next_call(&self) -> Option<usize> {
         let under_way =
             |agent: u32| self.pool.bound().filter(|(_, bound)| bound.claim.agent == agent).count();
