@@ -26,6 +26,8 @@ mod hostile;
 mod kills;
 #[path = "door/neighbours.rs"]
 mod neighbours;
+#[path = "door/others.rs"]
+mod others;
 #[path = "door/streams.rs"]
 mod streams;
 #[path = "door/verdicts.rs"]
