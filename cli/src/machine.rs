@@ -47,7 +47,9 @@ pub(crate) fn status(desk: &Desk, as_json: bool) -> Result<Ended> {
         ("rings", rings(&status)),
         ("ledger", format!("{} records", number("records"))),
     ];
-    rows.iter().for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
+    let shadow = crate::policy::shadow::brief(&status).map(|said| ("in shadow", said));
+    let rows = rows.iter().chain(&shadow);
+    rows.for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
     Ok(Ended::Done)
 }
 

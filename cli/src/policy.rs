@@ -1,9 +1,10 @@
-//! `krux policy`: check, test, explain, prove, diff, replay.
+//! `krux policy`: check, test, explain, prove, diff, replay; show, apply, revert, shadow.
 
 mod change;
 mod lint;
 mod question;
 mod replay;
+pub(crate) mod shadow;
 
 use crate::ended::Ended;
 use crate::remote::Desk;
@@ -70,6 +71,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },
+    /// A candidate that decides beside a box's policy: begun, looked at, ended.
+    #[command(subcommand)]
+    Shadow(shadow::Command),
     /// Says what a box's agent would get, limits used up included.
     ExplainBox {
         #[command(flatten)]
@@ -128,6 +132,7 @@ impl Command {
 /// Commands at a box.
 pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
     let answer = match command {
+        Command::Shadow(command) => return shadow::run(desk, command, as_json),
         Command::Show { version: None } => desk.act(Act::PolicyShow)?,
         Command::Show { version: Some(version) } => {
             json!({ "version": version, "text": change::text(desk, *version)? })
@@ -186,6 +191,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Replay(words) => replay::run(words, as_json),
         Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
         Command::Show { .. }
+        | Command::Shadow(_)
         | Command::History
         | Command::Apply { .. }
         | Command::Revert { .. }
@@ -315,8 +321,7 @@ fn read_set(files: &SetFiles) -> Result<Set> {
 }
 
 fn read_layer(file: &str) -> Result<Layer> {
-    let text = read(file)?;
-    parse(&text).map_err(|error| anyhow::anyhow!("{}", render::mistake(file, &text, &error)))
+    change::parsed(file, &read(file)?)
 }
 
 fn read(file: &str) -> Result<String> {

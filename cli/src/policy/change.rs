@@ -3,9 +3,9 @@
 use super::replay::SYSTEM;
 use crate::remote::{Desk, sha256};
 use crate::render;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use contract::statement::Act;
-use policy::{Set, parse};
+use policy::{Layer, Set, parse};
 use serde_json::Value as Json;
 
 /// The text of a version, which is the one that the box's history names.
@@ -25,6 +25,11 @@ pub(super) fn text(desk: &Desk, version: u64) -> Result<String> {
     String::from_utf8(bytes).context("the text is no UTF-8")
 }
 
+/// The layer that a text is; a mistake is shown with its place.
+pub(super) fn parsed(file: &str, text: &str) -> Result<Layer> {
+    parse(text).map_err(|error| anyhow!("{}", render::mistake(file, text, &error)))
+}
+
 /// Applies a text after saying what changes; nothing where a gate kept it from being applied.
 pub(super) fn apply(
     desk: &Desk,
@@ -33,10 +38,7 @@ pub(super) fn apply(
     only_tightens: bool,
     as_json: bool,
 ) -> Result<Option<Json>> {
-    let layer = match parse(text) {
-        Ok(layer) => layer,
-        Err(error) => bail!("{}", render::mistake(file, text, &error)),
-    };
+    let layer = parsed(file, text)?;
     let system = parse(SYSTEM)?;
     let shown = desk.act(Act::PolicyShow)?;
     let now = shown.get("text").and_then(Json::as_str).context("the box shows no policy")?;

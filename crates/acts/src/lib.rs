@@ -187,7 +187,12 @@ fn says(act: &Act, record: &Envelope) -> bool {
         }
         Act::CageTry { ring } => recorded("cage-try") && is("ring", ring),
         Act::Perform { name, .. } => recorded(name),
-        Act::PolicyApply { .. } => record.kind == Kind::Policy,
+        Act::PolicyApply { body } => {
+            record.kind == Kind::Policy
+                && record.policy.is_some_and(|text| text.to_string() == *body)
+        }
+        Act::PolicyShadow { body } => recorded("policy-shadow") && is("candidate", body),
+        Act::PolicyShadowEnd => recorded("policy-shadow-end"),
         Act::Accept { call: of, digest, .. } => {
             let verdicts = ["vote", "accept", "stale"];
             let verdict = verdicts.iter().any(|verdict| is("verdict", verdict));
@@ -215,6 +220,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::ApprovalShow { .. }
         | Act::Grants
         | Act::Notices
+        | Act::PolicyShadowShow
         | Act::PolicyShow
         | Act::PolicyHistory
         | Act::PolicyText { .. }
@@ -307,6 +313,47 @@ mod tests {
             Acts::of_box(None).take(&pause("bob", 1)),
             Err(ActError::Stranger(name)) if name == "ann"
         ));
+    }
+
+    #[test]
+    fn a_text_of_policy_counts_only_as_the_one_that_was_signed() {
+        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        let body = one.to_string();
+        let applies = |nonce, text: Option<Digest>| {
+            let mut record = stated(Act::PolicyApply { body: body.clone() }, nonce, "", "");
+            (record.kind, record.policy) = (Kind::Policy, text);
+            record
+        };
+        let shadows = |nonce, act: &str, candidate: &str| {
+            let mut record = stated(Act::PolicyShadow { body: body.clone() }, nonce, act, "");
+            record.facts.insert("candidate".to_owned(), candidate.to_owned());
+            record
+        };
+        let end = |nonce, act: &str| stated(Act::PolicyShadowEnd, nonce, act, "");
+        let mut acts = paired();
+        for forged in [
+            applies(1, Some(other)),
+            applies(1, None),
+            shadows(1, "policy-shadow", &other.to_string()),
+            shadows(1, "policy-shadow", ""),
+            shadows(1, "policy-shadow-end", &body),
+            end(1, "policy-shadow"),
+            end(1, "stop"),
+            stated(Act::PolicyShadowShow, 1, "policy-shadow", ""),
+        ] {
+            assert_eq!(acts.take(&forged), Err(ActError::OtherAct), "{forged:?}");
+        }
+        for act in ["policy-shadow", "policy-shadow-end"] {
+            let bare = record(Kind::Act, &[("act", act), ("candidate", &body)]);
+            assert_eq!(acts.take(&bare), Err(ActError::NoStatement), "{act}");
+        }
+        for good in [
+            applies(1, Some(one)),
+            shadows(2, "policy-shadow", &body),
+            end(3, "policy-shadow-end"),
+        ] {
+            assert_eq!(acts.take(&good), Ok(()), "{good:?}");
+        }
     }
 
     #[test]

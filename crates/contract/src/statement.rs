@@ -130,6 +130,16 @@ pub enum Act {
         /// Digest of the body.
         body: String,
     },
+    /// A candidate, the body: it decides beside the box's policy, changes no answer, and what it would answer
+    /// otherwise is counted. It stands in for the one before.
+    PolicyShadow {
+        /// Digest of the body.
+        body: String,
+    },
+    /// The end of the candidate.
+    PolicyShadowEnd,
+    /// What the candidate would have answered otherwise so far.
+    PolicyShadowShow,
     /// The text of the box's policy.
     PolicyShow,
     /// Which texts were in force, newest last.

@@ -3,6 +3,7 @@
 use crate::act::Stated;
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, bad, say};
+use crate::set::Applied;
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
@@ -45,6 +46,7 @@ impl Pdp {
         match (question, file) {
             (Question::History, file) => self.fold(file, page.is_some_and(|(_, last)| last)),
             (Question::Policy, file) => self.take_policy(file),
+            (Question::Candidate, file) => self.take_candidate(file),
             (Question::Input(call, yes), file) => self.input_is_here(call, &yes, file),
             (Question::File { door, number, media_type }, Some(file)) => {
                 let media_type = match page {
@@ -64,10 +66,8 @@ impl Pdp {
     }
 
     fn take_policy(&mut self, file: Option<OwnedFd>) {
-        let bytes = file.and_then(|file| channel::sealed::read(&file, POLICY_BYTES_MAX).ok());
-        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         let wanted = self.state.policy.as_ref().map(|policy| policy.digest);
-        match text.and_then(|text| self.shipped.apply(&text).ok()) {
+        match text(file).and_then(|text| self.shipped.apply(&text).ok()) {
             Some(applied) if Some(applied.digest) == wanted => {
                 self.applied = applied;
                 self.folded = true;
@@ -77,16 +77,26 @@ impl Pdp {
         }
     }
 
+    /// A policy that was signed for, if the box would take it, and its text as it came.
+    pub(crate) fn signed_policy(
+        &self,
+        stated: &mut Stated,
+        digest: &str,
+    ) -> Result<(Applied, OwnedFd), Refusal> {
+        let body = self.body(stated, digest)?;
+        let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
+            .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
+        let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
+        let applied = self.shipped.apply(&text).map_err(|error| bad(&error.to_string()))?;
+        Ok((applied, body))
+    }
+
     pub(crate) fn policy_apply(
         &mut self,
         mut stated: Stated,
         digest: &str,
     ) -> Result<Option<String>, Refusal> {
-        let body = self.body(&mut stated, digest)?;
-        let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
-            .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
-        let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
-        let applied = self.shipped.apply(&text).map_err(|error| bad(&error.to_string()))?;
+        let (applied, body) = self.signed_policy(&mut stated, digest)?;
         let version = self.state.policy.as_ref().map_or(0, |policy| policy.version) + 1;
         let call = self.random_call()?;
         let mut draft = ledger::writer::Draft::new(Kind::Policy, &[("act", "policy-apply")]);
@@ -177,6 +187,12 @@ impl Pdp {
         self.ask(stated.door, stated.number, FRAMES, page);
         Ok(None)
     }
+}
+
+/// The text of a policy that audit sent.
+pub(crate) fn text(file: Option<OwnedFd>) -> Option<String> {
+    let bytes = file.and_then(|file| channel::sealed::read(&file, POLICY_BYTES_MAX).ok())?;
+    String::from_utf8(bytes).ok()
 }
 
 fn kind_named(name: &str) -> Option<Kind> {

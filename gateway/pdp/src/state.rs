@@ -6,6 +6,7 @@ use crate::asks::Asks;
 use crate::grants::Grants;
 use crate::limits::{Counters, Shares};
 use crate::network::Networks;
+use crate::shadow::Shadow;
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::{Effect, Field, Value};
@@ -131,6 +132,7 @@ pub(crate) struct State {
     pub(crate) asks: Asks,
     pub(crate) shares: Shares,
     pub(crate) networks: Networks,
+    pub(crate) shadow: Shadow,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
     /// How each ring of a cage was when it was last tried: the code of the call.
@@ -260,6 +262,8 @@ impl State {
             // those of an earlier boot are over
             "grant" if envelope.boot == self.boot => self.grants.made(envelope),
             "grant-revoke" => self.grants.revoked(fact("grant")),
+            "policy-shadow" => self.shadow.begun(envelope),
+            "policy-shadow-end" => self.shadow.end(),
             "stop" => self.stopped = true,
             "start" => self.stopped = false,
             "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),
@@ -278,6 +282,7 @@ impl State {
         if let (Some(digest), Some(version)) = (envelope.policy, version) {
             let place = envelope.facts.get("place.text").cloned();
             self.grants.end();
+            self.shadow.end();
             self.texts.push_back(Text {
                 version,
                 digest,
@@ -299,6 +304,7 @@ impl State {
     }
 
     fn decision(&mut self, envelope: &Envelope, length: u64, now: bool) {
+        self.shadow.decided(envelope);
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         let number = |name: &str| fact(name).parse().unwrap_or(0);
