@@ -48,7 +48,9 @@ pub(crate) fn status(desk: &Desk, as_json: bool) -> Result<Ended> {
         ("ledger", format!("{} records", number("records"))),
     ];
     let shadow = crate::policy::shadow::brief(&status).map(|said| ("in shadow", said));
-    let rows = rows.iter().chain(&shadow);
+    let proposed = number("proposals");
+    let proposed = (proposed > 0).then(|| ("proposed", format!("{proposed} policies")));
+    let rows = rows.iter().chain(&shadow).chain(&proposed);
     rows.for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
     Ok(Ended::Done)
 }

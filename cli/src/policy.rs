@@ -2,6 +2,7 @@
 
 mod change;
 mod lint;
+mod proposals;
 mod question;
 mod replay;
 pub(crate) mod shadow;
@@ -60,7 +61,11 @@ pub(crate) enum Command {
     /// Replaces a box's policy as a whole, after it was checked here and what changes was said.
     Apply {
         /// The text.
-        file: String,
+        #[arg(required_unless_present = "proposal")]
+        file: Option<String>,
+        /// Instead of a text here, the one that this call proposed.
+        #[arg(long, value_name = "CALL", conflicts_with = "file")]
+        proposal: Option<String>,
         /// Does not, if any call would be answered more mildly.
         #[arg(long)]
         only_tightens: bool,
@@ -71,6 +76,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },
+    /// Texts that agents proposed and nobody answered.
+    Proposals,
+    /// One of them: who proposed it and why, what it would change, and which recorded decisions.
+    Proposal(proposals::Words),
     /// A candidate that decides beside a box's policy: begun, looked at, ended.
     #[command(subcommand)]
     Shadow(shadow::Command),
@@ -146,8 +155,17 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             let (agent, capability) = (agent.clone(), capability.clone());
             desk.act(Act::PolicyExplain { agent, capability, input: input.clone() })?
         }
-        Command::Apply { file, only_tightens } => {
-            match change::apply(desk, file, &read(file)?, *only_tightens, as_json)? {
+        Command::Proposals => desk.act(Act::PolicyProposals)?,
+        Command::Proposal(words) => return proposals::run(desk, words, as_json),
+        Command::Apply { file, proposal, only_tightens } => {
+            let text = match (file, proposal) {
+                (Some(file), _) => read(file)?,
+                (None, Some(call)) => proposals::of(desk, call)?.text,
+                (None, None) => return Ok(Ended::Usage),
+            };
+            let named = file.as_deref().or(proposal.as_deref()).unwrap_or_default();
+            let proposal = proposal.as_deref();
+            match change::apply(desk, (named, &text), proposal, *only_tightens, as_json)? {
                 Some(answer) => answer,
                 None => return Ok(Ended::No),
             }
@@ -171,6 +189,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default());
         }
         Command::History => change::history(&answer),
+        Command::Proposals => proposals::lines(&answer).iter().for_each(|line| render::line(line)),
         Command::Apply { .. } | Command::Revert { .. } => {
             let version = answer.get("version").map(render::text).unwrap_or_default();
             render::line(&format!("in force, as version {version}"));
@@ -192,6 +211,8 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
         Command::Show { .. }
         | Command::Shadow(_)
+        | Command::Proposals
+        | Command::Proposal(_)
         | Command::History
         | Command::Apply { .. }
         | Command::Revert { .. }

@@ -187,10 +187,12 @@ fn says(act: &Act, record: &Envelope) -> bool {
         }
         Act::CageTry { ring } => recorded("cage-try") && is("ring", ring),
         Act::Perform { name, .. } => recorded(name),
-        Act::PolicyApply { body } => {
+        Act::PolicyApply { body, proposal } => {
             record.kind == Kind::Policy
                 && record.policy.is_some_and(|text| text.to_string() == *body)
+                && record.facts.get("proposal") == proposal.as_ref()
         }
+        Act::PolicyRefuse { call: of } => recorded("policy-refuse") && is("proposal", of),
         Act::PolicyShadow { body } => recorded("policy-shadow") && is("candidate", body),
         Act::PolicyShadowEnd => recorded("policy-shadow-end"),
         Act::Accept { call: of, digest, .. } => {
@@ -221,6 +223,8 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::Grants
         | Act::Notices
         | Act::PolicyShadowShow
+        | Act::PolicyProposals
+        | Act::PolicyProposal { .. }
         | Act::PolicyShow
         | Act::PolicyHistory
         | Act::PolicyText { .. }
@@ -319,9 +323,18 @@ mod tests {
     fn a_text_of_policy_counts_only_as_the_one_that_was_signed() {
         let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
         let body = one.to_string();
-        let applies = |nonce, text: Option<Digest>| {
-            let mut record = stated(Act::PolicyApply { body: body.clone() }, nonce, "", "");
+        let applies = |nonce, text: Option<Digest>, proposal: Option<&str>, of: Option<&str>| {
+            let proposal = proposal.map(str::to_owned);
+            let act = Act::PolicyApply { body: body.clone(), proposal };
+            let mut record = stated(act, nonce, "", "");
             (record.kind, record.policy) = (Kind::Policy, text);
+            record.facts.extend(of.map(|call| ("proposal".to_owned(), call.to_owned())));
+            record
+        };
+        let refuses = |nonce, call: &str, of: &str| {
+            let mut record =
+                stated(Act::PolicyRefuse { call: call.to_owned() }, nonce, "policy-refuse", "");
+            record.facts.insert("proposal".to_owned(), of.to_owned());
             record
         };
         let shadows = |nonce, act: &str, candidate: &str| {
@@ -332,8 +345,12 @@ mod tests {
         let end = |nonce, act: &str| stated(Act::PolicyShadowEnd, nonce, act, "");
         let mut acts = paired();
         for forged in [
-            applies(1, Some(other)),
-            applies(1, None),
+            applies(1, Some(other), None, None),
+            applies(1, None, None, None),
+            applies(1, Some(one), Some("aa"), None),
+            applies(1, Some(one), Some("aa"), Some("bb")),
+            applies(1, Some(one), None, Some("aa")),
+            refuses(1, "aa", "bb"),
             shadows(1, "policy-shadow", &other.to_string()),
             shadows(1, "policy-shadow", ""),
             shadows(1, "policy-shadow-end", &body),
@@ -343,12 +360,14 @@ mod tests {
         ] {
             assert_eq!(acts.take(&forged), Err(ActError::OtherAct), "{forged:?}");
         }
-        for act in ["policy-shadow", "policy-shadow-end"] {
+        for act in ["policy-shadow", "policy-shadow-end", "policy-refuse"] {
             let bare = record(Kind::Act, &[("act", act), ("candidate", &body)]);
             assert_eq!(acts.take(&bare), Err(ActError::NoStatement), "{act}");
         }
         for good in [
-            applies(1, Some(one)),
+            applies(1, Some(one), None, None),
+            applies(4, Some(one), Some("aa"), Some("aa")),
+            refuses(5, "aa", "aa"),
             shadows(2, "policy-shadow", &body),
             end(3, "policy-shadow-end"),
         ] {

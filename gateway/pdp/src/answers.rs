@@ -49,6 +49,7 @@ impl Pdp {
             "notices": self.state.notices.len(),
             "refused": self.state.refused,
             "policy": policy,
+            "proposals": self.state.proposals.count(),
             "shadow": self.state.shadow.candidate().map(Candidate::brief),
             "rings": self.state.rings,
             "services": { "audit": ready(AUDIT), "forker": ready(FORKER), "vault": ready(VAULT),

@@ -3,6 +3,7 @@
 
 use crate::grants::Question;
 use crate::peers::{AUDIT, edge_of};
+use crate::proposals::is_kept;
 use crate::refusal::{Refusal, say};
 use crate::shadow::{self, Beside};
 use crate::state::{Agent, Pending};
@@ -178,13 +179,12 @@ impl Pdp {
                 self.waiting.insert(call, waits(then));
             }
             _ if declaration.performer == Performer::Pdp => {
-                let json = json!({ "name": name, "workspace": "/workspace",
-                    "added_us": agent.added_us, "call": hex(&call) });
-                draft.facts.insert("performed_by".to_owned(), "pdp".to_owned());
-                draft.facts.insert("code".to_owned(), "ok".to_owned());
-                self.record(draft, vec![("input", false, asked.input)], None)?;
+                let (who, input) = ((name.as_str(), agent.added_us), asked.input);
+                let (status, json) =
+                    self.perform_here(&mut draft, call, declaration, who, &input);
+                self.record(draft, vec![("input", is_kept(declaration), input)], None)?;
                 self.state.counters.expect(call, &name, &counted);
-                self.waiting.insert(call, waits(Then::Say(Status::Ok, json.to_string())));
+                self.waiting.insert(call, waits(Then::Say(status, json)));
             }
             _ => {
                 let most = if grant.is_some() { Answer::Approval } else { Answer::Notify };

@@ -95,8 +95,12 @@ impl Pdp {
         &mut self,
         mut stated: Stated,
         digest: &str,
+        proposal: Option<String>,
     ) -> Result<Option<String>, Refusal> {
         let (applied, body) = self.signed_policy(&mut stated, digest)?;
+        if let Some(call) = &proposal {
+            self.state.proposals.are(call, &applied.digest)?;
+        }
         let version = self.state.policy.as_ref().map_or(0, |policy| policy.version) + 1;
         let call = self.random_call()?;
         let mut draft = ledger::writer::Draft::new(Kind::Policy, &[("act", "policy-apply")]);
@@ -104,6 +108,7 @@ impl Pdp {
         draft.policy = Some(applied.digest);
         draft.facts.extend(stated.facts);
         draft.facts.insert("version".to_owned(), version.to_string());
+        draft.facts.extend(proposal.map(|call| ("proposal".to_owned(), call)));
         self.record(draft, vec![("text", true, body)], None)?;
         let json = json!({ "call": hex(&call), "version": version,
             "digest": applied.digest.to_string() });
@@ -142,7 +147,7 @@ impl Pdp {
         self.ask(door, number, media_type, fetch);
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         door: &'static str,
         number: u64,

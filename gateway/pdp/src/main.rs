@@ -16,6 +16,7 @@ mod limits;
 mod network;
 mod pairing;
 mod peers;
+mod proposals;
 mod refusal;
 mod set;
 mod shadow;

@@ -335,7 +335,7 @@ mod tests {
         }
 
         fn apply(&mut self, text: &Digest) {
-            let act = Act::PolicyApply { body: text.to_string() };
+            let act = Act::PolicyApply { body: text.to_string(), proposal: None };
             self.act(Kind::Policy, act, &[("version", "1")], Some(*text));
         }
 
