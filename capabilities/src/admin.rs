@@ -70,7 +70,11 @@ pub(crate) static PROPOSE_POLICY: Declaration = Declaration {
             meaning: "what it is to change, and why, for those who answer",
         },
     ],
-    answers: &[("status", "`proposed`"), ("digest", "SHA-256 of the text"), ("next", "what comes now")],
+    answers: &[
+        ("status", "`proposed`"),
+        ("digest", "SHA-256 of the text"),
+        ("next", "what comes now"),
+    ],
     effects: &[Template {
         kind: Kind::Message,
         form: Form::Exact,

@@ -197,11 +197,13 @@ impl Replayed {
 
     /// The same for people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let group = |([agent, capability, was, now], (count, example)): (&[String; 4], &(u64, u64))| {
-            let line =
-                format!("{count} of {agent} to {capability}: {was}, now {now}; record {example}");
-            contract::effect::visible(&line)
-        };
+        let group =
+            |([agent, capability, was, now], (count, example)): (&[String; 4], &(u64, u64))| {
+                let line = format!(
+                    "{count} of {agent} to {capability}: {was}, now {now}; record {example}"
+                );
+                contract::effect::visible(&line)
+            };
         let mut lines: Vec<String> = self.other.iter().map(group).collect();
         let (same, held) = (self.same, self.held);
         lines.push(format!("{same} the same, {} another, {held} held", self.differ()));

@@ -144,7 +144,13 @@ impl Pdp {
         };
         if declaration.performer == Performer::Pdp {
             let added_us = agent.added_us;
-            return self.accepted_here(call, yes, &pending, (declaration, added_us, counted), &input);
+            return self.accepted_here(
+                call,
+                yes,
+                &pending,
+                (declaration, added_us, counted),
+                &input,
+            );
         }
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };

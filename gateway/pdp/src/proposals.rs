@@ -48,7 +48,9 @@ impl Proposals {
     /// Takes a record: one of a call that proposed is on the list from now on.
     pub(crate) fn take(&mut self, record: &Envelope) {
         let fact = |name: &str| record.facts.get(name).cloned().unwrap_or_default();
-        let (Some(call), Some(digest)) = (record.call, unhex_array(&fact(PROPOSED))) else { return };
+        let (Some(call), Some(digest)) = (record.call, unhex_array(&fact(PROPOSED))) else {
+            return;
+        };
         let proposal = Proposal {
             agent: fact("agent"),
             digest: Digest(digest),
@@ -149,11 +151,8 @@ impl Pdp {
         })?;
         let applied = self.shipped.apply(&text).map_err(|error| not_taken(call, &error))?;
         let digest = applied.digest.to_string();
-        let facts = [
-            (PROPOSED, digest.clone()),
-            ("proposed_bytes", text.len().to_string()),
-            ("why", why),
-        ];
+        let facts =
+            [(PROPOSED, digest.clone()), ("proposed_bytes", text.len().to_string()), ("why", why)];
         draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
         Ok(json!({ "call": hex(&call), "status": "proposed", "digest": digest,
             "next": "an operator looks at it; nothing changes until one applies it" }))
@@ -165,7 +164,11 @@ impl Pdp {
     }
 
     /// What was proposed, as a file: the call's input.
-    pub(crate) fn proposal(&mut self, stated: &Stated, call: &str) -> Result<Option<String>, Refusal> {
+    pub(crate) fn proposal(
+        &mut self,
+        stated: &Stated,
+        call: &str,
+    ) -> Result<Option<String>, Refusal> {
         let place = self.state.proposals.of(call)?.place.clone();
         self.ask(stated.door, stated.number, "application/json", |number| ToWriter::Fetch {
             number,

@@ -12,20 +12,38 @@ use serde_json::{Value as Json, json};
 pub(crate) enum Refusal {
     Unauthenticated,
     UnknownCapability,
-    BadInput { message: String },
+    BadInput {
+        message: String,
+    },
     TooMany,
     TooManyPending,
     TooManyAsks,
     Share,
     Unavailable,
     Full,
-    NotFound { what: String },
-    Conflict { message: String },
-    Bad { message: String },
-    Denied { call: Option<CallId>, rules: Vec<(String, String)>, held: bool },
-    Signature { message: String },
+    NotFound {
+        what: String,
+    },
+    Conflict {
+        message: String,
+    },
+    Bad {
+        message: String,
+    },
+    Denied {
+        call: Option<CallId>,
+        rules: Vec<(String, String)>,
+        held: bool,
+    },
+    Signature {
+        message: String,
+    },
     /// A text of policy that the box would not take: with its line and column, if that is what is wrong.
-    Policy { call: CallId, message: String, place: Option<(usize, usize)> },
+    Policy {
+        call: CallId,
+        message: String,
+        place: Option<(usize, usize)>,
+    },
     NotThere,
 }
 

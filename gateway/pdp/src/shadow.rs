@@ -146,10 +146,7 @@ pub(crate) fn beside(
     let mut facts = facts.clone();
     facts.exhausted = counters.exhausted(set.set(), call.agent, bytes_of(effects), now_us);
     let answer = set.decide(call, effects, &facts).answer;
-    vec![
-        (ANSWER.to_owned(), answer.to_string()),
-        (CANDIDATE.to_owned(), digest.to_string()),
-    ]
+    vec![(ANSWER.to_owned(), answer.to_string()), (CANDIDATE.to_owned(), digest.to_string())]
 }
 
 impl Pdp {
@@ -231,10 +228,10 @@ impl Pdp {
 mod tests {
     use super::*;
     use crate::state::State;
-    use contract::statement::{Act, CONTEXT, Statement};
-    use ed25519_dalek::{Signer, SigningKey};
     use contract::effect::{Field, Form, Kind as EffectKind, Value};
     use contract::path::CanonicalPath;
+    use contract::statement::{Act, CONTEXT, Statement};
+    use ed25519_dalek::{Signer, SigningKey};
     use ledger::writer::Draft;
     use ledger::{Chain, Kind, Record};
     use policy::{Compiled, Set};
@@ -248,7 +245,9 @@ mod tests {
     }
 
     fn rule(name: &str, rest: &str) -> String {
-        format!("  - {{ name: {name}, agents: [any], effects: [read], decision: autonomous{rest} }}\n")
+        format!(
+            "  - {{ name: {name}, agents: [any], effects: [read], decision: autonomous{rest} }}\n"
+        )
     }
 
     fn effects() -> Vec<Effect> {
@@ -319,7 +318,8 @@ mod tests {
             let signature = hex(&signature.to_bytes());
             let mut draft = Draft::new(kind, facts);
             draft.policy = policy;
-            let signed = [("statement", text), ("signature", signature), ("operator", "ann".into())];
+            let signed =
+                [("statement", text), ("signature", signature), ("operator", "ann".into())];
             draft.facts.extend(signed.map(|(name, value)| (name.to_owned(), value)));
             self.take(draft).unwrap();
         }
