@@ -187,29 +187,16 @@ fn says(act: &Act, record: &Envelope) -> bool {
         }
         Act::CageTry { ring } => recorded("cage-try") && is("ring", ring),
         Act::Perform { name, .. } => recorded(name),
-        Act::PolicyApply { body, proposal } => {
-            record.kind == Kind::Policy
-                && record.policy.is_some_and(|text| text.to_string() == *body)
-                && record.facts.get("proposal") == proposal.as_ref()
-        }
-        Act::PolicyRefuse { call: of } => recorded("policy-refuse") && is("proposal", of),
-        Act::PolicyShadow { body } => recorded("policy-shadow") && is("candidate", body),
-        Act::PolicyShadowEnd => recorded("policy-shadow-end"),
+        Act::PolicyApply { .. }
+        | Act::PolicyRefuse { .. }
+        | Act::PolicyShadow { .. }
+        | Act::PolicyShadowEnd => says_of_policy(act, record),
         Act::Accept { call: of, digest, .. } => {
             let verdicts = ["vote", "accept", "stale"];
             let verdict = verdicts.iter().any(|verdict| is("verdict", verdict));
             record.kind == Kind::Approval && verdict && is("digest", digest) && call(of)
         }
-        Act::Grant { call: of, digest, scope, calls, seconds, .. } => {
-            let number = |name: &str, value: u64| is(name, &value.to_string());
-            recorded("grant")
-                && is("of", of)
-                && is("digest", digest)
-                && record.facts.get("scope") == scope.as_ref()
-                && number("calls", u64::from(*calls))
-                && number("seconds", *seconds)
-                && shown(record).as_ref() == Some(digest)
-        }
+        Act::Grant { .. } => recorded("grant") && says_of_grant(act, record),
         Act::GrantRevoke { grant } => recorded("grant-revoke") && is("grant", grant),
         Act::Deny { call: of, .. } => {
             record.kind == Kind::Approval && is("verdict", "deny") && call(of)
@@ -231,6 +218,36 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::PolicyExplain { .. }
         | Act::AuditExport { .. }
         | Act::AuditQuery { .. } => false,
+    }
+}
+
+/// The same of a grant.
+fn says_of_grant(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    let number = |name: &str, value: u64| is(name, &value.to_string());
+    let Act::Grant { call: of, digest, scope, calls, seconds, .. } = act else { return false };
+    is("of", of)
+        && is("digest", digest)
+        && record.facts.get("scope") == scope.as_ref()
+        && number("calls", u64::from(*calls))
+        && number("seconds", *seconds)
+        && shown(record).as_ref() == Some(digest)
+}
+
+/// The same of a policy: its text is the one that was signed.
+fn says_of_policy(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    let recorded = |name: &str| record.kind == Kind::Act && is("act", name);
+    match act {
+        Act::PolicyApply { body, proposal } => {
+            record.kind == Kind::Policy
+                && record.policy.is_some_and(|text| text.to_string() == *body)
+                && record.facts.get("proposal") == proposal.as_ref()
+        }
+        Act::PolicyRefuse { call } => recorded("policy-refuse") && is("proposal", call),
+        Act::PolicyShadow { body } => recorded("policy-shadow") && is("candidate", body),
+        Act::PolicyShadowEnd => recorded("policy-shadow-end"),
+        _ => false,
     }
 }
 

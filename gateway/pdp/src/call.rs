@@ -5,7 +5,7 @@ use crate::grants::Question;
 use crate::peers::{AUDIT, edge_of};
 use crate::proposals::is_kept;
 use crate::refusal::{Refusal, say};
-use crate::shadow::{self, Beside};
+use crate::shadow::Beside;
 use crate::state::{Agent, Pending};
 use crate::{Pdp, Then, Waiting};
 use capabilities::{Accepted, Declaration, Performer};
@@ -244,8 +244,7 @@ impl Pdp {
         let call = Call { agent, capability: declaration.name, version: declaration.version };
         let facts = Facts { exhausted };
         let decision = set.decide(&call, effects, &facts);
-        let (candidate, counters) = (self.candidate.as_ref(), &self.state.counters);
-        let beside = shadow::beside(candidate, counters, (&call, effects), &facts, now_us);
+        let beside = self.beside(&call, effects, &facts, now_us);
         let counted = if decision.answer < Answer::Approval {
             counted(set.set(), agent, &decision, bytes)
         } else {

@@ -86,6 +86,8 @@ struct Pdp {
     applied: Applied,
     /// What decides beside it.
     candidate: Option<Applied>,
+    /// A candidate whose record is on its way.
+    checked: Option<Applied>,
     shipped: Shipped,
     waiting: BTreeMap<CallId, Waiting>,
     /// Inputs of calls that wait for a person.
@@ -129,6 +131,7 @@ fn main() -> ExitCode {
         state: State::new(boot),
         applied,
         candidate: None,
+        checked: None,
         shipped,
         waiting: BTreeMap::new(),
         held: BTreeMap::new(),

@@ -16,7 +16,7 @@ use contract::effect::Effect;
 use contract::perform::CallId;
 use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter};
 use ledger::{Digest, Envelope};
-use policy::{Call, Facts};
+use policy::{Answer, Call, Compiled, Facts};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -133,32 +133,48 @@ impl Candidate {
     }
 }
 
-/// What a candidate answers to a call under the facts of its decision, as facts of the record. Limits that
-/// last are its own rules': used up as far as calls were counted under the same layer and name.
-pub(crate) fn beside(
-    candidate: Option<&Applied>,
+/// What a candidate answers to a call under the facts of its decision. Limits that last are its own rules':
+/// used up as far as calls were counted under the same layer and name.
+fn answer(
+    candidate: &Compiled,
     counters: &Counters,
     (call, effects): (&Call<'_>, &[Effect]),
     facts: &Facts,
     now_us: u64,
-) -> Beside {
-    let Some(Applied { set, digest, .. }) = candidate else { return Beside::new() };
+) -> Answer {
+    let (agent, bytes) = (call.agent, bytes_of(effects));
     let mut facts = facts.clone();
-    facts.exhausted = counters.exhausted(set.set(), call.agent, bytes_of(effects), now_us);
-    let answer = set.decide(call, effects, &facts).answer;
-    vec![(ANSWER.to_owned(), answer.to_string()), (CANDIDATE.to_owned(), digest.to_string())]
+    facts.exhausted = counters.exhausted(candidate.set(), agent, bytes, now_us);
+    candidate.decide(call, effects, &facts).answer
 }
 
 impl Pdp {
-    /// Has the candidate decide that the ledger names, once its text is here. Nothing waits for it.
+    /// What the candidate answers to a call that was just decided.
+    pub(crate) fn beside(
+        &self,
+        call: &Call<'_>,
+        effects: &[Effect],
+        facts: &Facts,
+        now_us: u64,
+    ) -> Beside {
+        let Some(Applied { set, digest, .. }) = &self.candidate else { return Beside::new() };
+        let answer = answer(set, &self.state.counters, (call, effects), facts, now_us);
+        let said = [(ANSWER, answer.to_string()), (CANDIDATE, digest.to_string())];
+        said.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    /// Has the candidate decide that the ledger names: at once where it was just checked, otherwise once its text
+    /// is here. Nothing waits for it.
     pub(crate) fn load_candidate(&mut self) {
         let wanted = self.state.shadow.candidate();
         if wanted.map(|one| one.digest) == self.candidate.as_ref().map(|one| one.digest) {
             return;
         }
-        let place = wanted.map(|one| one.place.clone());
-        self.candidate = None;
-        if let Some(place) = place {
+        let (digest, place) = wanted.map(|one| (one.digest, one.place.clone())).unzip();
+        self.candidate = self.checked.take_if(|one| Some(one.digest) == digest);
+        if self.candidate.is_none()
+            && let Some(place) = place
+        {
             let number = self.number();
             self.questions.insert(number, Question::Candidate);
             let fetch = ToWriter::Fetch { number, place };
@@ -193,7 +209,10 @@ impl Pdp {
         let draft = act_draft(call, "policy-shadow", stated.facts, facts);
         let answer = json!({ "call": hex(&call), "digest": digest });
         let whom = (stated.door, stated.number);
-        self.record_shadow(draft, vec![("text", true, body)], (call, whom), &answer)
+        let recorded =
+            self.record_shadow(draft, vec![("text", true, body)], (call, whom), &answer)?;
+        self.checked = Some(applied);
+        Ok(recorded)
     }
 
     /// Ends it; the answer is what it came to.
@@ -234,14 +253,12 @@ mod tests {
     use ed25519_dalek::{Signer, SigningKey};
     use ledger::writer::Draft;
     use ledger::{Chain, Kind, Record};
-    use policy::{Compiled, Set};
+    use policy::Set;
 
     /// A box's policy with these rules, without limits above it.
-    fn applied(rules: &str) -> Applied {
+    fn policy(rules: &str) -> Compiled {
         let text = format!("policy: box\nversion: 1\nrules:\n{rules}");
-        let set = Set::new(policy::parse(&text).unwrap(), Vec::new()).unwrap();
-        let digest = Digest::of(text.as_bytes());
-        Applied { set: Compiled::new(set).unwrap(), text, digest }
+        Compiled::new(Set::new(policy::parse(&text).unwrap(), Vec::new()).unwrap()).unwrap()
     }
 
     fn rule(name: &str, rest: &str) -> String {
@@ -255,14 +272,6 @@ mod tests {
         vec![Effect::new(EffectKind::Read, Form::Exact, [(Field::Path, path)]).unwrap()]
     }
 
-    fn answer(candidate: &Applied, counters: &Counters) -> String {
-        let call = Call { agent: "a", capability: "filesystem.read", version: 1 };
-        let (effects, facts) = (effects(), Facts::default());
-        let said = beside(Some(candidate), counters, (&call, &effects), &facts, 0);
-        assert_eq!(said[1], (CANDIDATE.to_owned(), candidate.digest.to_string()));
-        said[0].1.clone()
-    }
-
     #[test]
     fn a_candidate_decides_with_its_own_limits_as_far_as_they_were_counted() {
         let mut counters = Counters::default();
@@ -274,11 +283,11 @@ mod tests {
             (rule("reads", once), "blocked"),
             (rule("another", once), "autonomous"),
         ] {
-            assert_eq!(answer(&applied(&rules), &counters), wanted, "{rules}");
+            let call = Call { agent: "a", capability: "filesystem.read", version: 1 };
+            let (effects, facts) = (effects(), Facts::default());
+            let said = answer(&policy(&rules), &counters, (&call, &effects), &facts, 0);
+            assert_eq!(said.to_string(), wanted, "{rules}");
         }
-        let call = Call { agent: "a", capability: "filesystem.read", version: 1 };
-        let none = beside(None, &counters, (&call, &effects()), &Facts::default(), 0);
-        assert!(none.is_empty(), "nothing is recorded without a candidate");
     }
 
     /// A ledger with its operator, and what pdp knows of it.
