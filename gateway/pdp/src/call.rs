@@ -181,7 +181,8 @@ impl Pdp {
             _ if declaration.performer == Performer::Pdp => {
                 let (who, input) = ((name.as_str(), agent.added_us), asked.input);
                 let (status, json) = self.perform_here(&mut draft, call, declaration, who, &input);
-                self.record(draft, vec![("input", is_kept(declaration), input)], None)?;
+                let kept = is_kept(&draft);
+                self.record(draft, vec![("input", kept, input)], None)?;
                 self.state.counters.expect(call, &name, &counted);
                 self.waiting.insert(call, waits(Then::Say(status, json)));
             }

@@ -113,9 +113,9 @@ struct Proposed {
     why: String,
 }
 
-/// Whether the input of such a call must be kept.
-pub(crate) fn is_kept(declaration: &Declaration) -> bool {
-    declaration.name == CAPABILITY
+/// Whether the input of the call that this is the record of must be kept: it holds what was proposed.
+pub(crate) fn is_kept(draft: &Draft) -> bool {
+    draft.facts.contains_key(PROPOSED)
 }
 
 impl Pdp {
