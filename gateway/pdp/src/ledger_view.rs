@@ -3,7 +3,7 @@
 use crate::act::Stated;
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, bad, say};
-use crate::set::Applied;
+use crate::set::{Applied, NotTaken};
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
@@ -77,9 +77,14 @@ impl Pdp {
         }
     }
 
+    /// What a text is, if the box would take it now: whether it is to be in force, in shadow, or is proposed.
+    pub(crate) fn would_take(&mut self, text: &str) -> Result<Applied, NotTaken> {
+        self.shipped.apply(text)
+    }
+
     /// A policy that was signed for, if the box would take it, and its text as it came.
     pub(crate) fn signed_policy(
-        &self,
+        &mut self,
         stated: &mut Stated,
         digest: &str,
     ) -> Result<(Applied, OwnedFd), Refusal> {
@@ -87,7 +92,7 @@ impl Pdp {
         let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
             .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
         let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
-        let applied = self.shipped.apply(&text).map_err(|error| bad(&error.to_string()))?;
+        let applied = self.would_take(&text).map_err(|error| bad(&error.to_string()))?;
         Ok((applied, body))
     }
 

@@ -20,6 +20,8 @@ mod proposals;
 mod refusal;
 mod set;
 mod shadow;
+#[cfg(test)]
+mod signed;
 mod state;
 
 use call::CallFrame;

@@ -121,7 +121,7 @@ pub(crate) fn is_kept(draft: &Draft) -> bool {
 impl Pdp {
     /// Performs a call that pdp answers itself: its facts for the record, and what its caller is told.
     pub(crate) fn perform_here(
-        &self,
+        &mut self,
         draft: &mut Draft,
         call: CallId,
         declaration: &Declaration,
@@ -143,13 +143,18 @@ impl Pdp {
         answer
     }
 
-    fn propose(&self, draft: &mut Draft, call: CallId, input: &OwnedFd) -> Result<Json, Refusal> {
+    fn propose(
+        &mut self,
+        draft: &mut Draft,
+        call: CallId,
+        input: &OwnedFd,
+    ) -> Result<Json, Refusal> {
         let bytes = channel::sealed::read(input, INPUT_BYTES_MAX);
         let proposed = bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let Proposed { text, why } = proposed.ok_or_else(|| Refusal::BadInput {
             message: "the input cannot be read or is too long".to_owned(),
         })?;
-        let applied = self.shipped.apply(&text).map_err(|error| not_taken(call, &error))?;
+        let applied = self.would_take(&text).map_err(|error| not_taken(call, &error))?;
         let digest = applied.digest.to_string();
         let facts =
             [(PROPOSED, digest.clone()), ("proposed_bytes", text.len().to_string()), ("why", why)];
@@ -200,6 +205,9 @@ fn not_taken(call: CallId, error: &NotTaken) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signed::Ledger;
+    use crate::state::Came;
+    use contract::statement::Act;
     use ledger::Kind;
     use std::collections::BTreeMap;
 
@@ -233,6 +241,61 @@ mod tests {
         assert_eq!(proposals.count(), 1, "the other stays");
         proposals.superseded();
         assert_eq!(proposals.count(), 0);
+    }
+
+    /// A decision about a call that proposes.
+    fn decided(answer: &str) -> Draft {
+        let facts = [("agent", "admin"), ("capability", "system.propose_policy@1")];
+        let mut draft = Draft::new(Kind::Decision, &facts);
+        draft.call = Some([1; 16]);
+        draft.facts.insert("answer".to_owned(), answer.to_owned());
+        draft
+    }
+
+    fn performed(draft: &mut Draft) {
+        let digest = Digest::of(b"one").to_string();
+        let facts = [("performed_by", "pdp"), ("code", "ok"), (PROPOSED, &digest)];
+        draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn what_pdp_performs_has_ended_with_its_record_also_after_a_yes() {
+        let came = |of: &Ledger| of.state.calls.get(&[1; 16]).map(|known| known.came.clone());
+        let ended = Some(Came::Ended("ok".to_owned(), None));
+        let mut of = Ledger::paired();
+        let mut draft = decided("notify");
+        performed(&mut draft);
+        of.take(draft).unwrap();
+        assert_eq!((came(&of), of.state.proposals.count()), (ended.clone(), 1));
+        assert_eq!(of.state.notices.len(), 1, "it is noticed");
+        // a policy asks about it
+        let mut of = Ledger::paired();
+        of.take(decided("approval")).unwrap();
+        assert_eq!((came(&of), of.state.proposals.count()), (Some(Came::Pending), 0));
+        let call = hex(&[1; 16]);
+        let facts = [("verdict", "accept"), ("digest", "d"), ("agent", "admin")];
+        let mut yes = Draft::new(Kind::Approval, &facts);
+        yes.call = Some([1; 16]);
+        performed(&mut yes);
+        of.act(Act::Accept { call: call.clone(), digest: "d".to_owned(), reason: None }, yes);
+        assert_eq!((came(&of), of.state.proposals.count()), (ended, 1));
+        // an operator's no, and not somebody else's
+        let facts = [("act", "policy-refuse"), ("proposal", call.as_str())];
+        assert!(of.take(Draft::new(Kind::Act, &facts)).is_err());
+        assert_eq!(of.state.proposals.count(), 1, "nobody signed it");
+        let refused = Draft::new(Kind::Act, &facts);
+        of.act(Act::PolicyRefuse { call: call.clone() }, refused);
+        assert_eq!(of.state.proposals.count(), 0);
+    }
+
+    #[test]
+    fn a_policy_that_is_applied_empties_the_list() {
+        let mut of = Ledger::paired();
+        let mut draft = decided("notify");
+        performed(&mut draft);
+        of.take(draft).unwrap();
+        of.apply(&Digest::of(b"another"));
+        assert_eq!(of.state.proposals.count(), 0);
     }
 
     #[test]

@@ -246,13 +246,13 @@ impl Pdp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signed::Ledger;
     use crate::state::State;
     use contract::effect::{Field, Form, Kind as EffectKind, Value};
     use contract::path::CanonicalPath;
-    use contract::statement::{Act, CONTEXT, Statement};
-    use ed25519_dalek::{Signer, SigningKey};
+    use contract::statement::Act;
+    use ledger::Kind;
     use ledger::writer::Draft;
-    use ledger::{Chain, Kind, Record};
     use policy::Set;
 
     /// A box's policy with these rules, without limits above it.
@@ -290,62 +290,17 @@ mod tests {
         }
     }
 
-    /// A ledger with its operator, and what pdp knows of it.
-    struct Ledger {
-        chain: Chain,
-        records: Vec<Record>,
-        state: State,
-        nonce: u8,
-    }
-
     impl Ledger {
-        fn paired() -> Self {
-            let (chain, records, state) = (Chain::default(), Vec::new(), State::new([1; 16]));
-            let mut new = Self { chain, records, state, nonce: 0 };
-            let key = hex(key().verifying_key().as_bytes());
-            let facts = [("act", "pair"), ("name", "ann"), ("operator_key", key.as_str())];
-            new.take(Draft::new(Kind::Act, &facts)).unwrap();
-            new
-        }
-
-        fn take(&mut self, draft: Draft) -> Result<(), acts::ActError> {
-            let place = ("place.text".to_owned(), "0:0".to_owned());
-            let mut envelope = draft.into_envelope([1; 16], 7, 9, BTreeMap::new());
-            envelope.facts.extend([place]);
-            let record = self.chain.append(envelope).unwrap().record().clone();
-            self.records.push(record.clone());
-            self.state.apply(&record)
-        }
-
-        /// A record of the act that ann signs.
-        fn act(&mut self, kind: Kind, act: Act, facts: &[(&str, &str)], policy: Option<Digest>) {
-            self.nonce += 1;
-            let (of_box, operator) = ("aa".to_owned(), "ann".to_owned());
-            let statement = Statement { of_box, nonce: hex(&[self.nonce; 16]), operator, act };
-            let text = serde_json::to_string(&statement).unwrap();
-            let signature = key().sign(&[CONTEXT, text.as_bytes()].concat());
-            let signature = hex(&signature.to_bytes());
-            let mut draft = Draft::new(kind, facts);
-            draft.policy = policy;
-            let signed =
-                [("statement", text), ("signature", signature), ("operator", "ann".into())];
-            draft.facts.extend(signed.map(|(name, value)| (name.to_owned(), value)));
-            self.take(draft).unwrap();
-        }
-
         fn begin(&mut self, candidate: &Digest) {
             let body = candidate.to_string();
             let facts = [("act", "policy-shadow"), ("candidate", body.as_str())];
-            self.act(Kind::Act, Act::PolicyShadow { body: body.clone() }, &facts, None);
+            let draft = Draft::new(Kind::Act, &facts);
+            self.act(Act::PolicyShadow { body: body.clone() }, draft);
         }
 
         fn end(&mut self) {
-            self.act(Kind::Act, Act::PolicyShadowEnd, &[("act", "policy-shadow-end")], None);
-        }
-
-        fn apply(&mut self, text: &Digest) {
-            let act = Act::PolicyApply { body: text.to_string(), proposal: None };
-            self.act(Kind::Policy, act, &[("version", "1")], Some(*text));
+            let draft = Draft::new(Kind::Act, &[("act", "policy-shadow-end")]);
+            self.act(Act::PolicyShadowEnd, draft);
         }
 
         /// A decision, and what a candidate answered beside it.
@@ -360,13 +315,10 @@ mod tests {
             self.take(draft).unwrap();
         }
 
+        /// What the candidate came to.
         fn said(&self) -> Option<Json> {
             self.state.shadow.candidate().map(|one| one.said(true))
         }
-    }
-
-    fn key() -> SigningKey {
-        SigningKey::from_bytes(&[7; 32])
     }
 
     #[test]
