@@ -27,6 +27,9 @@ const WHY_CHARS_MAX: usize = 60;
 const INPUT_BYTES_MAX: u64 = 8 << 20;
 /// The fact that says what was proposed: the digest of the text.
 const PROPOSED: &str = "proposed";
+/// Its length in bytes, and the reason that its call gave.
+const BYTES: &str = "proposed_bytes";
+const WHY: &str = "proposed_why";
 
 /// One that nobody answered yet.
 #[derive(Debug, Clone)]
@@ -55,8 +58,8 @@ impl Proposals {
             agent: fact("agent"),
             digest: Digest(digest),
             place: fact("place.input"),
-            why: fact("why").chars().take(WHY_CHARS_MAX).collect(),
-            bytes: fact("proposed_bytes").parse().unwrap_or(0),
+            why: fact(WHY).chars().take(WHY_CHARS_MAX).collect(),
+            bytes: fact(BYTES).parse().unwrap_or(0),
             wall_us: record.wall_us,
         };
         self.0.push_back((call, proposal));
@@ -156,8 +159,7 @@ impl Pdp {
         })?;
         let applied = self.would_take(&text).map_err(|error| not_taken(call, &error))?;
         let digest = applied.digest.to_string();
-        let facts =
-            [(PROPOSED, digest.clone()), ("proposed_bytes", text.len().to_string()), ("why", why)];
+        let facts = [(PROPOSED, digest.clone()), (BYTES, text.len().to_string()), (WHY, why)];
         draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
         Ok(json!({ "call": hex(&call), "status": "proposed", "digest": digest,
             "next": "an operator looks at it; nothing changes until one applies it" }))
@@ -219,7 +221,7 @@ mod tests {
 
     fn proposed(call: u8, text: &str, why: &str) -> Envelope {
         let digest = Digest::of(text.as_bytes()).to_string();
-        made(call, &[(PROPOSED, &digest), ("agent", "admin"), ("why", why), ("place.input", "0:0")])
+        made(call, &[(PROPOSED, &digest), ("agent", "admin"), (WHY, why), ("place.input", "0:0")])
     }
 
     #[test]
