@@ -88,8 +88,8 @@ fn listed(operated: &Operated) -> Result<Vec<String>> {
     list.iter().map(call).collect::<Option<_>>().context("call")
 }
 
-/// What an admin proposes changes nothing until an operator applies it.
-fn a_proposal_waits_for_an_operator(operated: &Operated, other: &Client) -> Result<()> {
+/// What an admin proposes changes nothing until an operator applies it; the call of one that is left.
+fn a_proposal_waits_for_an_operator(operated: &Operated, other: &Client) -> Result<String> {
     operated.krux(&["agent", "add", "admin-night", "--admin"])?;
     let admin = operated.agent_with(&operated.token("admin-night")?)?;
     let propose = |client: &Client, text: &str| {
@@ -131,7 +131,7 @@ fn a_proposal_waits_for_an_operator(operated: &Operated, other: &Client) -> Resu
 }
 
 /// Where a policy asks about proposals, one is on the list once a person has let it.
-fn asked_about(operated: &Operated, admin: &Client) -> Result<()> {
+fn asked_about(operated: &Operated, admin: &Client) -> Result<String> {
     let text = PERSONAL.replace(
         "    where: { to: operators/policy }\n    decision: notify",
         "    where: { to: operators/policy }\n    decision: approval",
@@ -150,7 +150,7 @@ fn asked_about(operated: &Operated, admin: &Client) -> Result<()> {
     ensure!(listed(operated)? == [call], "not on the list");
     let said = operated.krux(&["policy", "proposal", call])?;
     ensure!(said.get("text") == Some(&json!(RESTRICTED)), "{said}");
-    Ok(())
+    Ok(call.to_owned())
 }
 
 #[test]
@@ -159,13 +159,17 @@ fn a_candidate_decides_beside_and_a_proposal_waits_for_an_operator() -> Result<(
     operated.pair()?;
     let client = operated.agent("worker")?;
     a_candidate_decides_beside(&operated, &client)?;
-    a_proposal_waits_for_an_operator(&operated, &client)?;
+    let left = a_proposal_waits_for_an_operator(&operated, &client)?;
     let export = operated.config.join("export").display().to_string();
     operated.krux(&["audit", "export", &export])?;
     let verified = operated.krux(&["audit", "verify", &export])?;
     ensure!(verified.get("intact") == Some(&json!(true)), "{verified}");
     let asks = operated.config.join("asks.yaml").display().to_string();
-    operated.krux(&["policy", "replay", &export, "--policy", &asks])?;
+    let replayed = operated.krux(&["policy", "replay", &export, "--policy", &asks])?;
+    let said = operated.krux(&["policy", "proposal", &left, "--ledger", &export])?;
+    let number = |json: &Json, of: &str| json.pointer(of).and_then(Json::as_u64).unwrap_or(0);
+    let (same, differ) = (number(&said, "/replay/same"), number(&said, "/replay/differ"));
+    ensure!(differ > 0 && same + differ == number(&replayed, "/same"), "{said}: {replayed}");
     operated.krux(&["shutdown"])?;
     operated.machine.wait_gone(60)
 }
