@@ -8,6 +8,8 @@ mod admin;
 mod approvals;
 #[path = "door/bad_input.rs"]
 mod bad_input;
+#[path = "door/changes.rs"]
+mod changes;
 #[path = "door/codes.rs"]
 mod codes;
 #[path = "door/cuts.rs"]
