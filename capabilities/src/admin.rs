@@ -11,11 +11,11 @@ use contract::effect::{Field, Form, Kind};
 const INIT: Performer = Performer::Service("init");
 
 const fn reports(fields: &'static [(Field, Source)]) -> Template {
-    Template { kind: Kind::Observe, form: Form::Exact, fields }
+    Template::new(Kind::Observe, Form::Exact, fields)
 }
 
 const fn sets(fields: &'static [(Field, Source)]) -> Template {
-    Template { kind: Kind::Setting, form: Form::Exact, fields }
+    Template::new(Kind::Setting, Form::Exact, fields)
 }
 
 pub(crate) static BOOT: Declaration = Declaration {

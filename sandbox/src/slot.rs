@@ -12,7 +12,9 @@ use crate::network::Packets;
 use crate::origin::{Equipment, Origin};
 use crate::rings::Ring;
 use capabilities::Class;
-use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, Used, VERSION, Work};
+use contract::perform::{
+    CallId, Expected, FromWorker, Go, Limits, Outcome, Spec, Used, VERSION, Work,
+};
 use contract::rings::{FORBIDDEN_CALL, OUT_OF_MEMORY};
 use linux::KernelError;
 use linux::cage;
@@ -206,6 +208,7 @@ impl Parked {
             call: spec.call,
             capability: spec.capability.clone(),
             grants,
+            expects: Expected::of(&spec.effects),
             ports,
             answer_bytes_max: cut.answer_bytes_max,
             streams: spec.streams,

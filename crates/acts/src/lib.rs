@@ -227,6 +227,9 @@ fn says(act: &Act, record: &Envelope) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::effect::{Field, Form, Kind as EffectKind, Value};
+    use contract::found::Found;
+    use contract::path::CanonicalPath;
     use ed25519_dalek::{Signer, SigningKey};
     use ledger::writer::Draft;
 
@@ -307,6 +310,28 @@ mod tests {
             Acts::of_box(None).take(&pause("bob", 1)),
             Err(ActError::Stranger(name)) if name == "ann"
         ));
+    }
+
+    #[test]
+    fn a_yes_is_to_what_was_found_there() {
+        let path = Value::Path(CanonicalPath::parse("a").unwrap());
+        let effect = Effect::new(EffectKind::Delete, Form::Exact, [(Field::Path, path)]).unwrap();
+        let digest = |found: Option<Found>| {
+            let effect =
+                found.map_or_else(|| effect.clone(), |found| effect.clone().expecting(found));
+            digest_of_shown(&[1; 16], "a", "filesystem.delete@1", &[effect], &[2; 32]).unwrap()
+        };
+        let file = |bytes, digit: &str| Found::File { bytes, digest: digit.repeat(64) };
+        let all = [
+            None,
+            Some(Found::Nothing),
+            Some(file(1, "a")),
+            Some(file(2, "a")),
+            Some(file(1, "b")),
+        ];
+        let digests: BTreeSet<String> = all.iter().cloned().map(digest).collect();
+        assert_eq!(digests.len(), all.len());
+        assert_eq!(digest(Some(file(1, "a"))), digest(Some(file(1, "a"))));
     }
 
     #[test]

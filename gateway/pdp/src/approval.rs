@@ -9,6 +9,7 @@ use crate::state::Pending;
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
+use contract::effect::Effect;
 use contract::perform::{CallId, Spec};
 use contract::statement::Act;
 use ledger::Kind;
@@ -132,7 +133,8 @@ impl Pdp {
         let exhausted = self.state.counters.exhausted(set.set(), &pending.agent, bytes, now_us);
         let decision = set.decide(&asked_by, &effects, &Facts { exhausted });
         let counted = crate::call::counted(set.set(), &pending.agent, &decision, bytes);
-        let same = digest == pending.input && effects == pending.effects;
+        let seen: Vec<Effect> = pending.effects.iter().map(Effect::bare).collect();
+        let same = digest == pending.input && effects == seen;
         let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
         let (Some(agent), Some(allowed)) = (agent, allowed) else {
             self.record(draft(call, "stale", &yes.facts), Vec::new(), None)?;
@@ -142,6 +144,8 @@ impl Pdp {
             return Ok(());
         };
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
+        // with what must be there, which the cage sees to
+        let effects = pending.effects.clone();
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
         let spec = Spec { streams: pending.streams, ..spec };

@@ -69,7 +69,8 @@ impl Grants {
         let fact = |name: &str| record.facts.get(name).cloned().unwrap_or_default();
         let text = record.facts.get("scope").cloned();
         let scope = match text.as_deref() {
-            None => Some(Scope::Exact(record.effects.clone())),
+            // of what was there it says nothing: it is for calls that nobody is shown
+            None => Some(Scope::Exact(record.effects.iter().map(Effect::bare).collect())),
             Some(text) => {
                 region(text, &record.effects).ok().map(|set| Scope::Region(Box::new(set)))
             }
@@ -298,7 +299,9 @@ mod tests {
         let mut draft = Draft::new(ledger::Kind::Act, &facts);
         draft.facts.extend(scope.map(|text| ("scope".to_owned(), text.to_owned())));
         draft.call = Some([1; 16]);
-        draft.effects = asked("t/x").effects;
+        // what was there when a person was asked is no part of what is granted
+        let seen = |effect: Effect| effect.expecting(contract::found::Found::Nothing);
+        draft.effects = asked("t/x").effects.into_iter().map(seen).collect();
         let mut grants = Grants::default();
         grants.made(&draft.into_envelope([0; 16], 0, 0, BTreeMap::new()));
         grants

@@ -6,6 +6,7 @@
 mod act;
 mod answers;
 mod approval;
+mod asking;
 mod asks;
 mod boot;
 mod call;
@@ -59,6 +60,8 @@ enum Then {
     End { streams: bool },
     /// The principal `boot` waits, which is init.
     Booted,
+    /// That what a person is to be asked about was looked at.
+    Look(Box<asking::Look>),
 }
 
 /// What an answer of audit belongs to.
@@ -327,11 +330,12 @@ impl Pdp {
             self.streams.remove(&call);
         }
         let Some(waiting) = self.waiting.remove(&call) else { return };
+        let code = || envelope.facts.get("code").cloned().unwrap_or_default();
         match &waiting.then {
             Then::Say(status, json) => {
                 say(&mut self.peers, waiting.door, waiting.number, *status, json);
             }
-            Then::End { .. } | Then::Booted if !ended => {
+            Then::End { .. } | Then::Booted | Then::Look(_) if !ended => {
                 if let Then::End { streams: true } = waiting.then {
                     let message = ToDoor::Begun { number: waiting.number, call };
                     self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
@@ -339,14 +343,15 @@ impl Pdp {
                 self.waiting.insert(call, waiting);
             }
             Then::End { .. } => {
-                let code = envelope.facts.get("code").cloned().unwrap_or_default();
-                let used = used(envelope);
+                let (code, used) = (code(), used(envelope));
                 let message = ToDoor::Ended { number: waiting.number, call, code, used };
                 self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
             }
-            Then::Booted => {
-                let code = envelope.facts.get("code").cloned().unwrap_or_default();
-                self.boot_call_ended(call, &code);
+            Then::Booted => self.boot_call_ended(call, &code()),
+            Then::Look(_) => {
+                if let Then::Look(look) = waiting.then {
+                    self.looked(*look, &code());
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ pub(crate) enum Refusal {
     Conflict { message: String },
     Bad { message: String },
     Denied { call: Option<CallId>, rules: Vec<(String, String)>, held: bool },
+    Unseen { call: CallId, message: String },
     Signature { message: String },
     NotThere,
 }
@@ -58,7 +59,7 @@ impl Refusal {
             Self::Unavailable | Self::NotThere => Status::Unavailable,
             Self::Full => Status::Full,
             Self::Conflict { .. } => Status::Conflict,
-            Self::Denied { .. } => Status::Denied,
+            Self::Denied { .. } | Self::Unseen { .. } => Status::Denied,
         }
     }
 
@@ -79,6 +80,7 @@ impl Refusal {
             Self::Bad { .. } => "bad_request",
             Self::Denied { held: true, .. } => "held",
             Self::Denied { .. } => "denied",
+            Self::Unseen { .. } => "unseen",
             Self::Signature { .. } => "bad_signature",
             Self::NotThere => "not_here_yet",
         }
@@ -125,6 +127,10 @@ impl Refusal {
                 });
                 (rules.collect::<Vec<_>>().join("; "), "do without it, or ask an operator")
             }
+            Self::Unseen { message, .. } => (
+                format!("nobody is asked for what cannot be shown: {message}"),
+                "name what you may read and a person can be shown, or do without it",
+            ),
             Self::Signature { message } => (message.clone(), "sign again"),
             Self::NotThere => {
                 ("the service that does this is not ready".to_owned(), "try again in a second")
@@ -132,10 +138,15 @@ impl Refusal {
         }
     }
 
+    /// What happened, in words.
+    pub(crate) fn message(&self) -> String {
+        self.words().0
+    }
+
     pub(crate) fn json(&self) -> String {
         let (message, next) = self.words();
         let mut error = json!({ "code": self.code(), "message": message, "next": next });
-        if let Self::Denied { call: Some(call), .. } = self
+        if let Self::Denied { call: Some(call), .. } | Self::Unseen { call, .. } = self
             && let Some(members) = error.as_object_mut()
         {
             members.insert("call".to_owned(), Json::String(hex(call)));

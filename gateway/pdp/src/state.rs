@@ -309,6 +309,8 @@ impl State {
         let grant = envelope.facts.get("grant").map(String::as_str);
         self.grants.settle(call, grant);
         let came = match fact("answer").as_str() {
+            // nobody was asked, since what it is about could not be shown
+            "approval" if !fact("unseen").is_empty() => Came::Not("unseen".to_owned()),
             "approval" if grant.is_none() => Came::Pending,
             "blocked" => Came::Not(fact("reason")),
             _ if !fact("performed_by").is_empty() => Came::Ended(fact("code"), None),
@@ -449,6 +451,26 @@ mod tests {
         let draft = Draft::new(Kind::Refused, &[("count", count)]);
         let envelope = draft.into_envelope([1; 16], 0, 0, BTreeMap::new());
         chain.append(envelope).unwrap().record().clone()
+    }
+
+    #[test]
+    fn what_could_not_be_shown_waits_for_nobody() {
+        let (mut chain, mut state) = (Chain::default(), State::new([1; 16]));
+        for (call, unseen) in [(1, false), (2, true)] {
+            let facts =
+                [("agent", "a"), ("capability", "filesystem.delete@1"), ("answer", "approval")];
+            let mut draft = Draft::new(Kind::Decision, &facts);
+            draft.call = Some([call; 16]);
+            if unseen {
+                draft.facts.insert("unseen".to_owned(), "too_large".to_owned());
+            }
+            let envelope = draft.into_envelope([1; 16], 0, 0, BTreeMap::new());
+            let record = chain.append(envelope).unwrap().record().clone();
+            state.apply(&record).unwrap();
+            assert_eq!(state.pending.contains_key(&[call; 16]), !unseen);
+        }
+        let came = state.calls.get(&[2; 16]).map(|known| known.came.clone());
+        assert_eq!(came, Some(Came::Not("unseen".to_owned())));
     }
 
     #[test]
