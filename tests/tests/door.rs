@@ -14,6 +14,8 @@ mod codes;
 mod cuts;
 #[path = "door/desk.rs"]
 mod desk;
+#[path = "door/expecting.rs"]
+mod expecting;
 #[path = "door/forged.rs"]
 mod forged;
 #[path = "door/grants.rs"]
