@@ -58,11 +58,13 @@ impl Pdp {
         answer: OwnedFd,
         body: Option<OwnedFd>,
     ) {
-        let done = self.check(signed).and_then(|(statement, facts)| {
-            let Statement { operator, act, .. } = statement;
-            let stated = Stated { operator, facts, body, door, number };
-            self.dispatch(act, stated, answer)
-        });
+        let done = self.operators_stay().and_then(|()| self.check(signed)).and_then(
+            |(statement, facts)| {
+                let Statement { operator, act, .. } = statement;
+                let stated = Stated { operator, facts, body, door, number };
+                self.dispatch(act, stated, answer)
+            },
+        );
         match done {
             Ok(None) => {}
             Ok(Some(json)) => say(&mut self.peers, door, number, Status::Ok, &json),
@@ -115,7 +117,9 @@ impl Pdp {
             Act::Status => Ok(Some(self.status())),
             Act::Agents => Ok(Some(self.agents())),
             Act::AgentNet { name } => self.agent_net(&name).map(Some),
-            Act::Approvals => Ok(Some(self.approvals())),
+            Act::Approvals { agent } => {
+                Ok(Some(self.state.approvals(agent.as_deref()).to_string()))
+            }
             Act::ApprovalShow { call } => self.approval_show(&call).map(Some),
             Act::Notices => Ok(Some(self.notices())),
             Act::PolicyShow => Ok(Some(self.policy_show())),
@@ -149,14 +153,11 @@ impl Pdp {
             Act::Grants => Ok(Some(self.grants())),
             Act::Acknowledge { call } => self.acknowledge(stated, &call),
             Act::PolicyApply { body } => self.policy_apply(stated, &body),
-            Act::OperatorAdd { name, key, recipient } => {
-                unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
-                if !is_name(&name) || self.state.operators.contains_key(&name) {
-                    return Err(bad("`name`: taken, or no name"));
-                }
-                let facts = vec![("name", name), ("operator_key", key), ("recipient", recipient)];
-                self.recorded(stated, "operator-add", facts, None)
-            }
+            Act::Operators => Ok(Some(self.operators())),
+            act @ (Act::OperatorAdd { .. }
+            | Act::OperatorRemove { .. }
+            | Act::GroupAdd { .. }
+            | Act::GroupRemove { .. }) => self.operators_change(stated, act),
             Act::CageTry { ring } => {
                 let input = sealed(json!({ "ring": ring }).to_string().as_bytes())?;
                 let place = (PRINCIPAL, contract::uids::AGENTS);

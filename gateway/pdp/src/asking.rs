@@ -4,8 +4,8 @@
 
 use crate::call::{Allowed, Asked, Decided, Permit, most, spec};
 use crate::refusal::{Refusal, say};
-use crate::state::Pending;
 use crate::{Pdp, Then, Waiting};
+use acts::Votes;
 use capabilities::{Declaration, look};
 use contract::digits::hex;
 use contract::door::Status;
@@ -18,8 +18,6 @@ use serde_json::{Value as Json, json};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-/// Most calls of one agent that wait for a person.
-const PENDING_MAX: usize = 32;
 /// Longest input of a call that waits which is held in memory as well as in the ledger.
 const HELD_INPUT_BYTES_MAX: u64 = 64 << 10;
 /// How long a person has, and the call afterwards, when the rule does not say.
@@ -68,16 +66,7 @@ impl Pdp {
 
     /// Whether this agent may ask a person now.
     pub(crate) fn may_ask(&self, agent: &str) -> Result<(), Refusal> {
-        let of_agent = |pending: &&Pending| pending.agent == agent;
-        let pending = self.state.pending.values().filter(of_agent).count();
-        let asking = self.asking(agent);
-        if pending + asking >= PENDING_MAX {
-            return Err(Refusal::TooManyPending);
-        }
-        if self.state.asks.are_too_many(agent, asking, linux::clock::boot_us()) {
-            return Err(Refusal::TooManyAsks);
-        }
-        Ok(())
+        self.state.may_ask(agent, self.asking(agent), linux::clock::boot_us())
     }
 
     /// Looks at what is still to be looked at, then asks.
@@ -197,14 +186,16 @@ impl Pdp {
     fn question(&self, asking: &mut Asking) -> String {
         let Asking { call, agent, declaration, effects, input_digest, decision, draft, .. } =
             asking;
-        let (mut decide_s, mut run_s, mut votes) = (DECIDE_WITHIN_S, RUN_WITHIN_S, 1);
+        let (mut decide_s, mut run_s) = (DECIDE_WITHIN_S, RUN_WITHIN_S);
+        let mut votes = Votes::default();
         let mut reasons = Vec::new();
         for (layer, rule) in self.applied.set.set().speaking(agent, decision) {
             reasons.extend(rule.reason.clone());
-            if let Some(approval) = &rule.approval {
+            let of = rule.approval.as_ref();
+            votes.ask(of.and_then(|it| it.votes).unwrap_or(1), of.and_then(|it| it.of.as_deref()));
+            if let Some(approval) = of {
                 decide_s = decide_s.min(approval.decide_within.map_or(decide_s, |span| span.0));
                 run_s = run_s.min(approval.run_within.map_or(run_s, |span| span.0));
-                votes = votes.max(approval.votes.unwrap_or(1));
             }
             draft.facts.insert("rule".to_owned(), layer.rule_name(&rule.name));
         }
@@ -215,10 +206,10 @@ impl Pdp {
         let facts = [
             ("digest", digest.clone()),
             ("reason", reasons.join("; ")),
-            ("votes", votes.to_string()),
             ("decide_by_ms", decide_by_ms.to_string()),
             ("run_within_ms", run_s.saturating_mul(1_000).to_string()),
         ];
+        let facts = facts.into_iter().chain(votes.facts());
         draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
         digest
     }

@@ -239,6 +239,8 @@ pub(crate) fn never(set: &Set, asked: &Question<'_>, decision: &Decision) -> Opt
         Some("a secret's value is asked for each time")
     } else if has(Kind::Code) && (has(Kind::Connect) || has(Kind::Secret)) {
         Some("code that connects or has a secret is asked for each time")
+    } else if rules.iter().any(|(_, rule)| rule.approval.as_ref().is_some_and(|it| !it.is_one())) {
+        Some("more than one person is asked for it each time")
     } else if !by_rules || rules.is_empty() || !rules.iter().all(|(_, rule)| bounded(rule)) {
         Some("a rule that asks does not say `grants: bounded`")
     } else {
@@ -362,6 +364,20 @@ mod tests {
         assert!(why(&blocked, &asked("t/x")).is_some(), "blocked");
         assert!(why(&ASKS.replace("bounded", "never"), &asked("t/x")).is_some(), "never");
         assert!(why(&ASKS.replace("{ grants: bounded }", "{ votes: 1 }"), &asked("t/x")).is_some());
+        for more in ["votes: 2", "of: managers"] {
+            let asks = ASKS.replace("grants: bounded", more);
+            assert_eq!(
+                why(&asks, &asked("t/x")),
+                Some("more than one person is asked for it each time"),
+                "{more}"
+            );
+            // also where another rule would have one
+            let both = format!(
+                "{ASKS}  - {{ name: e, agents: [any], effects: [delete], decision: approval, approval: {{ \
+                 {more} }} }}\n"
+            );
+            assert!(why(&both, &asked("t/x")).is_some(), "{more} beside another rule");
+        }
         let two = format!(
             "{ASKS}  - {{ name: e, agents: [any], effects: [delete], decision: approval }}\n"
         );

@@ -14,7 +14,9 @@ mod grant;
 mod grants;
 mod ledger_view;
 mod limits;
+mod list;
 mod network;
+mod operators;
 mod pairing;
 mod peers;
 mod refusal;
@@ -92,6 +94,8 @@ struct Pdp {
     /// Questions to persons whose end is being recorded.
     closing: BTreeSet<CallId>,
     questions: BTreeMap<u64, Question>,
+    /// Changes of who is an operator whose records are on their way.
+    moving: BTreeSet<CallId>,
     nonces: VecDeque<([u8; 16], u64)>,
     pairing: Option<Pairing>,
     boot: boot::Boot,
@@ -131,6 +135,7 @@ fn main() -> ExitCode {
         streams: BTreeMap::new(),
         closing: BTreeSet::new(),
         questions: BTreeMap::new(),
+        moving: BTreeSet::new(),
         nonces: VecDeque::new(),
         pairing: None,
         boot: boot::Boot::default(),
@@ -229,6 +234,7 @@ impl Pdp {
                     }
                 }
                 self.closing.clear();
+                self.moving.clear();
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
                 // another audit has every call of before ended
@@ -325,6 +331,7 @@ impl Pdp {
             self.load_policy();
         }
         let Some(call) = envelope.call else { return };
+        self.moving.remove(&call);
         let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);
         if ended {
             self.streams.remove(&call);
@@ -364,6 +371,7 @@ impl Pdp {
             }
         };
         if let Some(call) = call {
+            self.moving.remove(&call);
             self.state.counters.forget(&call);
             self.state.grants.settle(call, None);
         }

@@ -55,8 +55,6 @@ pub(crate) struct Pending {
     pub(crate) place: String,
     pub(crate) decide_by_ms: u64,
     pub(crate) run_within_ms: u64,
-    pub(crate) votes: u32,
-    pub(crate) voted: Vec<String>,
     pub(crate) reason: String,
     pub(crate) asked_us: u64,
     /// Whether pieces of what its program writes are wanted while it runs.
@@ -147,6 +145,11 @@ impl State {
         Self { boot, ..Self::default() }
     }
 
+    /// What operators' acts say: who they are, their groups, whose yes calls wait for.
+    pub(crate) const fn acts(&self) -> &Acts {
+        &self.acts
+    }
+
     /// The agent that has this token, if it may still call.
     pub(crate) fn by_token(&self, digest: &[u8; 32]) -> Option<(&String, &Agent)> {
         self.agents.iter().find(|(_, agent)| agent.token == *digest && !agent.revoked)
@@ -232,6 +235,7 @@ impl State {
                     self.operators.insert(name, Operator { key, recipient });
                 }
             }
+            "operator-remove" => drop(self.operators.remove(&name)),
             "agent-add" => {
                 let token = unhex_array(fact("token"));
                 if let (Some(token), Ok(disk_uid), Some(call)) =
@@ -339,8 +343,6 @@ impl State {
                 place: fact("place.input"),
                 decide_by_ms: number("decide_by_ms"),
                 run_within_ms: number("run_within_ms"),
-                votes: u32::try_from(number("votes")).unwrap_or(u32::MAX).max(1),
-                voted: Vec::new(),
                 reason: fact("reason"),
                 asked_us: envelope.wall_us,
                 streams: fact("streams") == "yes",
@@ -355,11 +357,8 @@ impl State {
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         match fact("verdict").as_str() {
-            "vote" => {
-                if let Some(pending) = self.pending.get_mut(&call) {
-                    pending.voted.push(fact("operator"));
-                }
-            }
+            // `acts` counts them
+            "vote" => {}
             "accept" => {
                 if let Some(pending) = self.pending.remove(&call) {
                     let (counted, at_us) = (fact("counted"), self.at_us(envelope));
