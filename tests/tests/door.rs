@@ -32,3 +32,5 @@ mod neighbours;
 mod streams;
 #[path = "door/verdicts.rs"]
 mod verdicts;
+#[path = "door/votes.rs"]
+mod votes;
