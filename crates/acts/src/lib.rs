@@ -245,6 +245,27 @@ fn shown(record: &Envelope) -> Option<String> {
     digest_of_shown(&call, fact("agent")?, fact("capability")?, &record.effects, &input)
 }
 
+/// Whether a record of an act is what this one leads to, which changes who is an operator.
+fn says_of_operators(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    match act {
+        Act::OperatorAdd { name, key, recipient } => {
+            is("act", "operator-add")
+                && is("name", name)
+                && is("operator_key", key)
+                && is("recipient", recipient)
+        }
+        Act::OperatorRemove { name } => is("act", "operator-remove") && is("name", name),
+        Act::GroupAdd { group, name } => {
+            is("act", "group-add") && is("group", group) && is("name", name)
+        }
+        Act::GroupRemove { group, name } => {
+            is("act", "group-remove") && is("group", group) && is("name", name)
+        }
+        _ => false,
+    }
+}
+
 /// Whether the record is what this act leads to.
 fn says(act: &Act, record: &Envelope) -> bool {
     let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
@@ -266,19 +287,10 @@ fn says(act: &Act, record: &Envelope) -> bool {
         Act::Stop => recorded("stop"),
         Act::Start => recorded("start"),
         Act::Acknowledge { call: of } => recorded("acknowledge") && call(of),
-        Act::OperatorAdd { name, key, recipient } => {
-            recorded("operator-add")
-                && is("name", name)
-                && is("operator_key", key)
-                && is("recipient", recipient)
-        }
-        Act::OperatorRemove { name } => recorded("operator-remove") && is("name", name),
-        Act::GroupAdd { group, name } => {
-            recorded("group-add") && is("group", group) && is("name", name)
-        }
-        Act::GroupRemove { group, name } => {
-            recorded("group-remove") && is("group", group) && is("name", name)
-        }
+        Act::OperatorAdd { .. }
+        | Act::OperatorRemove { .. }
+        | Act::GroupAdd { .. }
+        | Act::GroupRemove { .. } => record.kind == Kind::Act && says_of_operators(act, record),
         Act::FileGet { agent, .. } | Act::FilePut { agent, .. } => {
             recorded("file") && is("agent", agent)
         }

@@ -79,6 +79,12 @@ impl Votes {
         Self { any, of, asked: record.sequence, voted: BTreeSet::new() }
     }
 
+    /// What `now` asks for, with the yeses to this: another policy may ask for more.
+    #[must_use]
+    pub fn under(&self, now: Self) -> Self {
+        Self { asked: self.asked, voted: self.voted.clone(), ..now }
+    }
+
     pub(crate) fn voted(&mut self, operator: &str) {
         self.voted.insert(operator.to_owned());
     }
@@ -224,6 +230,22 @@ mod tests {
         operators.add("dan", [0; 32], 11);
         assert!(asked(&[(1, None)]).suffice(&operators, "dan"));
         assert!(!asked(&[(2, None)]).counts(&operators, "dan"));
+    }
+
+    #[test]
+    fn another_policy_may_ask_for_more() {
+        let operators = operators();
+        let mut one = asked(&[(1, None)]);
+        let under = |one: &Votes, rules: &[(u32, Option<&str>)]| {
+            let mut now = Votes::default();
+            rules.iter().for_each(|(count, group)| now.ask(*count, *group));
+            one.under(now).suffice(&operators, "ann")
+        };
+        assert!(under(&one, &[]) && under(&one, &[(1, None)]));
+        assert!(!under(&one, &[(2, None)]) && !under(&one, &[(1, Some("managers"))]));
+        one.voted("bob");
+        assert!(under(&one, &[(2, None)]) && under(&one, &[(1, Some("managers"))]));
+        assert!(!under(&one, &[(2, Some("managers"))]));
     }
 
     #[test]

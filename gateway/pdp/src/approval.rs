@@ -2,6 +2,7 @@
 //! in force by then, performed at most once.
 
 use crate::act::Stated;
+use crate::asking::votes_of;
 use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, bad, not_found, say};
@@ -157,8 +158,13 @@ impl Pdp {
         let exhausted = self.state.counters.exhausted(set.set(), &pending.agent, bytes, now_us);
         let decision = set.decide(&asked_by, &effects, &Facts { exhausted });
         let counted = crate::call::counted(set.set(), &pending.agent, &decision, bytes);
+        // another policy may ask for more yeses than there are
+        let now = votes_of(set.set(), &pending.agent, &decision);
+        let acts = self.state.acts();
+        let votes = acts.votes(&call).map(|votes| votes.under(now));
+        let enough = votes.is_some_and(|it| it.suffice(acts.operators(), &yes.operator));
         let seen: Vec<Effect> = pending.effects.iter().map(Effect::bare).collect();
-        let same = digest == pending.input && effects == seen;
+        let same = digest == pending.input && effects == seen && enough;
         let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
         let (Some(agent), Some(allowed)) = (agent, allowed) else {
             self.record(draft(call, "stale", &yes.facts), Vec::new(), None)?;

@@ -13,7 +13,7 @@ use contract::effect::Effect;
 use contract::perform::CallId;
 use ledger::writer::Draft;
 use linux::clock::boot_ms;
-use policy::{Answer, Decision};
+use policy::{Answer, Decision, Set};
 use serde_json::{Value as Json, json};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -187,13 +187,11 @@ impl Pdp {
         let Asking { call, agent, declaration, effects, input_digest, decision, draft, .. } =
             asking;
         let (mut decide_s, mut run_s) = (DECIDE_WITHIN_S, RUN_WITHIN_S);
-        let mut votes = Votes::default();
+        let votes = votes_of(self.applied.set.set(), agent, decision);
         let mut reasons = Vec::new();
         for (layer, rule) in self.applied.set.set().speaking(agent, decision) {
             reasons.extend(rule.reason.clone());
-            let of = rule.approval.as_ref();
-            votes.ask(of.and_then(|it| it.votes).unwrap_or(1), of.and_then(|it| it.of.as_deref()));
-            if let Some(approval) = of {
+            if let Some(approval) = &rule.approval {
                 decide_s = decide_s.min(approval.decide_within.map_or(decide_s, |span| span.0));
                 run_s = run_s.min(approval.run_within.map_or(run_s, |span| span.0));
             }
@@ -213,6 +211,16 @@ impl Pdp {
         draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
         digest
     }
+}
+
+/// Whose yes the rules ask for that spoke.
+pub(crate) fn votes_of(set: &Set, agent: &str, decision: &Decision) -> Votes {
+    let mut votes = Votes::default();
+    for (_, rule) in set.speaking(agent, decision) {
+        let of = rule.approval.as_ref();
+        votes.ask(of.and_then(|it| it.votes).unwrap_or(1), of.and_then(|it| it.of.as_deref()));
+    }
+    votes
 }
 
 /// The answer of a look; it ended, and nothing is written to it any more.
