@@ -11,11 +11,11 @@ use contract::effect::{Field, Form, Kind};
 const INIT: Performer = Performer::Service("init");
 
 const fn reports(fields: &'static [(Field, Source)]) -> Template {
-    Template { kind: Kind::Observe, form: Form::Exact, fields }
+    Template::new(Kind::Observe, Form::Exact, fields)
 }
 
 const fn sets(fields: &'static [(Field, Source)]) -> Template {
-    Template { kind: Kind::Setting, form: Form::Exact, fields }
+    Template::new(Kind::Setting, Form::Exact, fields)
 }
 
 pub(crate) static BOOT: Declaration = Declaration {
@@ -75,14 +75,11 @@ pub(crate) static PROPOSE_POLICY: Declaration = Declaration {
         ("digest", "SHA-256 of the text"),
         ("next", "what comes now"),
     ],
-    effects: &[Template {
-        kind: Kind::Message,
-        form: Form::Exact,
-        fields: &[
-            (Field::To, Source::Text("operators/policy")),
-            (Field::Bytes, Source::LengthOf("text")),
-        ],
-    }],
+    effects: &[Template::new(
+        Kind::Message,
+        Form::Exact,
+        &[(Field::To, Source::Text("operators/policy")), (Field::Bytes, Source::LengthOf("text"))],
+    )],
     performer: Performer::Pdp,
     risk: Risk::R1,
     undo: Some("an operator, who refuses it"),

@@ -10,11 +10,11 @@ pub(crate) static WHOAMI: Declaration = Declaration {
     when: "At the start of work, to learn where files are.",
     parameters: &[],
     answers: &[("name", "the agent's name"), ("workspace", "the path of its files")],
-    effects: &[Template {
-        kind: Kind::Observe,
-        form: Form::Exact,
-        fields: &[(Field::Subject, Source::Text("agent"))],
-    }],
+    effects: &[Template::new(
+        Kind::Observe,
+        Form::Exact,
+        &[(Field::Subject, Source::Text("agent"))],
+    )],
     performer: Performer::Pdp,
     risk: Risk::R0,
     undo: None,

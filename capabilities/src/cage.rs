@@ -19,11 +19,11 @@ pub(crate) static TRY: Declaration = Declaration {
         meaning: "which ring",
     }],
     answers: &[],
-    effects: &[Template {
-        kind: Kind::Observe,
-        form: Form::Exact,
-        fields: &[(Field::Subject, Source::Parameter("ring"))],
-    }],
+    effects: &[Template::new(
+        Kind::Observe,
+        Form::Exact,
+        &[(Field::Subject, Source::Parameter("ring"))],
+    )],
     performer: Performer::Cage(Class::Network),
     risk: Risk::R0,
     undo: None,

@@ -1,6 +1,6 @@
 //! What a declaration says.
 
-use contract::effect::{Field, Form, Kind};
+use contract::effect::{Effect, Field, Form, Kind};
 
 /// One capability.
 #[derive(Debug)]
@@ -87,6 +87,23 @@ pub struct Template {
     pub form: Form,
     /// Where each field comes from.
     pub fields: &'static [(Field, Source)],
+    /// Whether a person who is asked is shown what is at its path, which must be there still when the
+    /// call is performed.
+    pub expects: bool,
+}
+
+impl Template {
+    /// An effect that nothing is looked at for.
+    #[must_use]
+    pub const fn new(kind: Kind, form: Form, fields: &'static [(Field, Source)]) -> Self {
+        Self { kind, form, fields, expects: false }
+    }
+
+    /// The same, where a person is shown what is at its path.
+    #[must_use]
+    pub const fn expecting(self) -> Self {
+        Self { expects: true, ..self }
+    }
 }
 
 /// Where the value of a field comes from. There is no other way: lowering reads no file, no name
@@ -222,6 +239,16 @@ pub struct Example {
 }
 
 impl Declaration {
+    /// Which effects of a call of it a person is shown with what is at their paths.
+    #[must_use]
+    pub fn expects(&self, effects: &[Effect]) -> Vec<usize> {
+        let of = |effect: &Effect| {
+            let mut templates = self.effects.iter().filter(|template| template.expects);
+            templates.any(|it| it.kind == effect.kind && it.form == effect.form)
+        };
+        effects.iter().enumerate().filter(|(_, effect)| of(effect)).map(|(at, _)| at).collect()
+    }
+
     /// `category.verb@version`.
     #[must_use]
     pub fn id(&self) -> String {

@@ -112,7 +112,9 @@ fn page(text: &mut String, declaration: &Declaration) {
             .iter()
             .map(|(field, source)| format!("{field} from {source:?}"))
             .collect();
-        line(format_args!("- {} ({:?}): {}", effect.kind, effect.form, fields.join(", ")));
+        let shown = if effect.expects { "; who is asked is shown what is there" } else { "" };
+        let fields = fields.join(", ");
+        line(format_args!("- {} ({:?}): {fields}{shown}", effect.kind, effect.form));
     }
     if !declaration.failures.is_empty() {
         line(format_args!("\n| fails with | when | next |\n|---|---|---|"));

@@ -20,7 +20,7 @@ const fn optional(name: &'static str, shape: Shape, meaning: &'static str) -> Pa
 }
 
 const fn does(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
-    Template { kind, form: Form::Exact, fields }
+    Template::new(kind, Form::Exact, fields)
 }
 
 const PATH: Parameter = required("path", Shape::Path, "the file, absolute or from the workspace");
@@ -59,6 +59,11 @@ const TOO_LARGE: Failure = Failure {
     code: "too_large",
     when: "the file is larger than one call reads",
     next: "read it in parts with offset and length",
+};
+pub(crate) const CHANGED: Failure = Failure {
+    code: "changed",
+    when: "a person said yes to it, and what is at a path is not what they were shown",
+    next: "look what is there, and ask again if it is still wanted",
 };
 const NO_SPACE: Failure = Failure {
     code: "no_space",
@@ -113,11 +118,11 @@ pub(crate) static WRITE: Declaration = Declaration {
         ),
     ],
     answers: &[("bytes", "how many were written")],
-    effects: &[does(Kind::Write, &[AT_PATH, ITS_LENGTH])],
+    effects: &[does(Kind::Write, &[AT_PATH, ITS_LENGTH]).expecting()],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R1,
     undo: None,
-    failures: &[NOT_FOUND, LINK, KIND, NO_SPACE, BAD_BASE64],
+    failures: &[NOT_FOUND, LINK, KIND, NO_SPACE, BAD_BASE64, CHANGED],
     examples: &[Example {
         title: "a new file",
         input: "{\"path\":\"hello.txt\",\"content\":\"hello\\n\"}",
@@ -151,7 +156,7 @@ pub(crate) static LIST: Declaration = Declaration {
     when: "To see what is there. It does not descend; filesystem.search does.",
     parameters: &[required("path", Shape::Path, "the directory")],
     answers: &[("entries", "name, kind (file, directory, link, other) and size of each")],
-    effects: &[Template { kind: Kind::Read, form: Form::Region, fields: &[AT_PATH] }],
+    effects: &[Template::new(Kind::Read, Form::Region, &[AT_PATH])],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R0,
     undo: None,
@@ -172,7 +177,7 @@ pub(crate) static DIGEST: Declaration = Declaration {
         ("entries", "how many names there are beneath it"),
         ("bytes", "how long all files are together"),
     ],
-    effects: &[Template { kind: Kind::Read, form: Form::Region, fields: &[AT_PATH] }],
+    effects: &[Template::new(Kind::Read, Form::Region, &[AT_PATH])],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R0,
     undo: None,
@@ -180,11 +185,7 @@ pub(crate) static DIGEST: Declaration = Declaration {
         NOT_FOUND,
         LINK,
         KIND,
-        Failure {
-            code: "changed",
-            when: "a file was written while it was read",
-            next: "try again when nothing else writes",
-        },
+        WRITTEN,
         Failure {
             code: "too_large",
             when: "more than 10,000 names or 256 MiB are beneath it, or more than 16 levels",
@@ -194,23 +195,51 @@ pub(crate) static DIGEST: Declaration = Declaration {
     examples: &[Example { title: "the workspace", input: "{\"path\":\"/workspace\"}", ends: "ok" }],
 };
 
+const WRITTEN: Failure = Failure {
+    code: "changed",
+    when: "a file was written while it was read",
+    next: "try again when nothing else writes",
+};
+const TOO_LARGE_TO_DIGEST: Failure = Failure {
+    code: "too_large",
+    when: "a digest is wanted of a file of more than 256 MiB, or of a directory of more than 10,000 names",
+    next: "ask without `digest`",
+};
+
 pub(crate) static STAT: Declaration = Declaration {
     name: "filesystem.stat",
     version: 1,
-    purpose: "Says what is at a path: kind, size, time of its last change.",
-    when: "Before reading or writing something unknown.",
-    parameters: &[PATH],
+    purpose: "Says what is at a path: kind, size, time of its last change, and if wanted a digest.",
+    when: "Before reading or writing something unknown. The digest of a directory with all that is beneath it \
+           is filesystem.digest's.",
+    parameters: &[
+        PATH,
+        optional(
+            "digest",
+            Shape::Flag,
+            "whether the content is read too: for `digest` and `names`, which are not there without it",
+        ),
+    ],
     answers: &[
         ("kind", "file, directory, link or other"),
         ("size", "in bytes"),
         ("changed_us", ""),
+        ("digest", "of a file: SHA-256 of its content, 64 hexadecimal digits"),
+        ("names", "of a directory: how many names are in it"),
     ],
     effects: &[does(Kind::Read, &[AT_PATH])],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R0,
     undo: None,
-    failures: &[NOT_FOUND, LINK],
-    examples: &[Example { title: "a file", input: "{\"path\":\"hello.txt\"}", ends: "ok" }],
+    failures: &[NOT_FOUND, LINK, WRITTEN, TOO_LARGE_TO_DIGEST],
+    examples: &[
+        Example { title: "a file", input: "{\"path\":\"hello.txt\"}", ends: "ok" },
+        Example {
+            title: "and its digest",
+            input: "{\"path\":\"hello.txt\",\"digest\":true}",
+            ends: "ok",
+        },
+    ],
 };
 
 pub(crate) static MKDIR: Declaration = Declaration {
@@ -238,13 +267,13 @@ pub(crate) static MOVE: Declaration = Declaration {
     answers: &[],
     effects: &[
         does(Kind::Read, &[AT_FROM]),
-        does(Kind::Delete, &[AT_FROM]),
-        does(Kind::Write, &[AT_TO, ANY_LENGTH]),
+        does(Kind::Delete, &[AT_FROM]).expecting(),
+        does(Kind::Write, &[AT_TO, ANY_LENGTH]).expecting(),
     ],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R1,
     undo: Some("filesystem.move, back"),
-    failures: &[NOT_FOUND, EXISTS, LINK, KIND],
+    failures: &[NOT_FOUND, EXISTS, LINK, KIND, CHANGED],
     examples: &[Example {
         title: "another name",
         input: "{\"from\":\"hello.txt\",\"to\":\"greeting.txt\"}",
@@ -259,11 +288,14 @@ pub(crate) static COPY: Declaration = Declaration {
     when: "To keep the old one. Directories are not copied.",
     parameters: &[FROM, TO],
     answers: &[("bytes", "how many were copied")],
-    effects: &[does(Kind::Read, &[AT_FROM]), does(Kind::Write, &[AT_TO, ANY_LENGTH])],
+    effects: &[
+        does(Kind::Read, &[AT_FROM]).expecting(),
+        does(Kind::Write, &[AT_TO, ANY_LENGTH]).expecting(),
+    ],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R1,
     undo: Some("filesystem.delete"),
-    failures: &[NOT_FOUND, EXISTS, LINK, KIND, TOO_LARGE, NO_SPACE],
+    failures: &[NOT_FOUND, EXISTS, LINK, KIND, TOO_LARGE, NO_SPACE, CHANGED],
     examples: &[Example {
         title: "a second one",
         input: "{\"from\":\"hello.txt\",\"to\":\"hello.bak\"}",
@@ -278,11 +310,11 @@ pub(crate) static DELETE: Declaration = Declaration {
     when: "To be rid of it; restore brings it back by this call's number.",
     parameters: &[PATH],
     answers: &[("call", "the number under which it can be restored")],
-    effects: &[does(Kind::Delete, &[AT_PATH])],
+    effects: &[does(Kind::Delete, &[AT_PATH]).expecting()],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R1,
     undo: Some("filesystem.restore"),
-    failures: &[NOT_FOUND, LINK, KIND],
+    failures: &[NOT_FOUND, LINK, KIND, CHANGED],
     examples: &[Example { title: "a file", input: "{\"path\":\"hello.txt\"}", ends: "ok" }],
 };
 

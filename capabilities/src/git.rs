@@ -34,15 +34,11 @@ const ITS_GIT: (Field, Source) = (Field::Path, Source::Within("path", ".git"));
 const ANY_LENGTH: (Field, Source) = (Field::Bytes, Source::Number(FILE_BYTES_MAX));
 
 /// The files and the history.
-const READS_ALL: Template = Template {
-    kind: Kind::Read,
-    form: Form::Region,
-    fields: &[(Field::Path, Source::Parameter("path"))],
-};
+const READS_ALL: Template =
+    Template::new(Kind::Read, Form::Region, &[(Field::Path, Source::Parameter("path"))]);
 /// The history.
-const READS_GIT: Template = Template { kind: Kind::Read, form: Form::Region, fields: &[ITS_GIT] };
-const WRITES_GIT: Template =
-    Template { kind: Kind::Write, form: Form::Region, fields: &[ITS_GIT, ANY_LENGTH] };
+const READS_GIT: Template = Template::new(Kind::Read, Form::Region, &[ITS_GIT]);
+const WRITES_GIT: Template = Template::new(Kind::Write, Form::Region, &[ITS_GIT, ANY_LENGTH]);
 
 const NO_REPOSITORY: Failure = Failure {
     code: "no_repository",
@@ -129,11 +125,7 @@ pub(crate) static INIT: Declaration = Declaration {
     answers: &[("branch", "main")],
     effects: &[
         // the directory itself is a name in the one above
-        Template {
-            kind: Kind::Write,
-            form: Form::Exact,
-            fields: &[ITS_GIT, (Field::Bytes, Source::Number(0))],
-        },
+        Template::new(Kind::Write, Form::Exact, &[ITS_GIT, (Field::Bytes, Source::Number(0))]),
         WRITES_GIT,
     ],
     performer: Performer::Cage(Class::Files),

@@ -13,6 +13,7 @@ pub mod document;
 pub mod filesystem;
 mod git;
 mod input;
+pub mod look;
 mod lower;
 mod process;
 pub mod program;

@@ -8,7 +8,7 @@ use contract::path::WORKSPACE;
 use contract::perform::FILE_BYTES_MAX;
 
 const fn does(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
-    Template { kind, form: Form::Exact, fields }
+    Template::new(kind, Form::Exact, fields)
 }
 
 const STDIN: Parameter = Parameter {
@@ -116,16 +116,16 @@ pub(crate) static RUN_CODE: Declaration = Declaration {
     ],
     answers: ANSWERS,
     effects: &[
-        Template {
-            kind: Kind::Code,
-            form: Form::Code,
-            fields: &[
+        Template::new(
+            Kind::Code,
+            Form::Code,
+            &[
                 (Field::Program, Source::ProgramOf("command")),
                 (Field::Argv, Source::ArgumentsOf("command")),
                 (Field::Roots, Source::Words(&[WORKSPACE])),
                 (Field::Digest, Source::Parameter("expect")),
             ],
-        },
+        ),
         does(
             Kind::Connect,
             &[

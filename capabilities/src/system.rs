@@ -4,7 +4,7 @@ use crate::declaration::{Class, Declaration, Example, Performer, Risk, Source, T
 use contract::effect::{Field, Form, Kind};
 
 const fn observe(fields: &'static [(Field, Source)]) -> Template {
-    Template { kind: Kind::Observe, form: Form::Exact, fields }
+    Template::new(Kind::Observe, Form::Exact, fields)
 }
 
 pub(crate) static INFO: Declaration = Declaration {

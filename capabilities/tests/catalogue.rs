@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 use capabilities::programs::PROGRAMS;
-use capabilities::{CATALOGUE, InputError, Shape, document, find};
+use capabilities::{CATALOGUE, InputError, Shape, document, find, look};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -44,6 +44,18 @@ fn every_declaration_is_sound() {
         let input = declaration.accept(&full(declaration.name)).unwrap();
         let effects = declaration.lower(&input).unwrap();
         assert_eq!(effects.len(), declaration.effects.len(), "{id}");
+        // which effects are looked at is told by what they are
+        for one in declaration.effects {
+            let alike =
+                declaration.effects.iter().filter(|of| (of.kind, of.form) == (one.kind, one.form));
+            assert!(alike.clone().all(|of| of.expects == one.expects), "{id}: {one:?}");
+        }
+        let expected = declaration.effects.iter().filter(|effect| effect.expects).count();
+        let looks = declaration.expects(&effects);
+        assert_eq!(looks.len(), expected, "{id}");
+        assert!(looks.iter().all(|at| effects.get(*at).and_then(look::at).is_some()), "{id}");
+        let declared = declaration.failures.iter().any(|failure| failure.code == "changed");
+        assert!(expected == 0 || declared, "{id}: it ends as changed and does not say so");
         for example in declaration.examples {
             let input: Json = serde_json::from_str(example.input).unwrap();
             assert!(declaration.accept(&input).is_ok(), "{id}: {}", example.title);
@@ -83,6 +95,37 @@ fn a_move_is_a_read_a_delete_and_a_write() {
     let shown: Vec<String> =
         declaration.lower(&input).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["read /workspace/a", "delete /workspace/a", "write /b bytes=16777216"]);
+}
+
+/// What a call would destroy, replace or take from elsewhere is looked at before a person is asked.
+#[test]
+fn what_is_deleted_moved_or_overwritten_is_looked_at() {
+    let looked = |name: &str, input: Json| {
+        let declaration = find(name).unwrap();
+        let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
+        let shown = |at: &usize| effects.get(*at).unwrap().to_string();
+        declaration.expects(&effects).iter().map(shown).collect::<Vec<String>>().join(", ")
+    };
+    let moves = json!({"from": "a", "to": "b"});
+    for (name, input, shown) in [
+        ("filesystem.delete", json!({"path": "a"}), "delete /workspace/a"),
+        ("filesystem.write", json!({"path": "a", "content": ""}), "write /workspace/a bytes=0"),
+        (
+            "filesystem.move",
+            moves.clone(),
+            "delete /workspace/a, write /workspace/b bytes=16777216",
+        ),
+        ("filesystem.move_directory", moves.clone(), "delete everything under /workspace/a"),
+        ("filesystem.copy", moves.clone(), "read /workspace/a, write /workspace/b bytes=16777216"),
+        ("filesystem.archive", moves.clone(), "write /workspace/b bytes=16777216"),
+        ("filesystem.extract", moves, "read /workspace/a, read /workspace/b"),
+        // what only looks or adds takes nothing away
+        ("filesystem.read", json!({"path": "a"}), ""),
+        ("filesystem.append", json!({"path": "a", "content": ""}), ""),
+        ("filesystem.list", json!({"path": "a"}), ""),
+    ] {
+        assert_eq!(looked(name, input), shown, "{name}");
+    }
 }
 
 #[test]

@@ -10,8 +10,12 @@ use serde_json::Value as Json;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Everything that waits.
-    List,
+    /// What waits, the oldest first, one agent's after another's.
+    List {
+        /// Of this agent alone.
+        #[arg(long)]
+        agent: Option<String>,
+    },
     /// One call: who wants what, effect by effect.
     Show {
         /// The call's number.
@@ -88,7 +92,7 @@ fn seen(desk: &Desk, call: &str, digest: Option<&String>, as_json: bool) -> Resu
 
 pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
     let answer = match command {
-        Command::List => desk.act(Act::Approvals)?,
+        Command::List { agent } => desk.act(Act::Approvals { agent: agent.clone() })?,
         Command::Show { call } => desk.act(Act::ApprovalShow { call: call.clone() })?,
         Command::Accept { call, digest, reason } => {
             let digest = seen(desk, call, digest.as_ref(), as_json)?;
@@ -125,6 +129,7 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
         if list.is_empty() {
             render::line("nothing waits");
         }
+        left_out(&answer);
     } else if let Some(list) = answer.get("grants").and_then(Json::as_array) {
         list.iter().for_each(grant);
         if list.is_empty() {
@@ -133,6 +138,7 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
     } else if let Some(verdict) = answer.get("verdict") {
         let grant = answer.get("grant").map(|grant| format!(", grant {}", render::text(grant)));
         render::line(&format!("recorded: {}{}", render::text(verdict), grant.unwrap_or_default()));
+        votes(&answer);
     } else {
         one(&answer);
     }
@@ -146,9 +152,43 @@ fn one(approval: &Json) {
         render::line(&format!("  {}", render::text(effect)));
     }
     if approval.get("digest").is_some() {
-        render::line(&format!("  why it asks: {}\n  digest {}", text("reason"), text("digest")));
+        render::line(&format!("  why it asks: {}", text("reason")));
+        votes(approval);
+        render::line(&format!("  digest {}", text("digest")));
     } else {
         render::line(&format!("  {}", text("status")));
+    }
+}
+
+/// What one answer had no room for.
+fn left_out(answer: &Json) {
+    let count = answer.get("left_out").and_then(Json::as_u64).unwrap_or(0);
+    if count > 0 {
+        let of = answer.get("left_out_of").and_then(Json::as_array).into_iter().flatten();
+        let of: Vec<String> = of.map(render::text).collect();
+        let of = of.join(", ");
+        render::line(&format!("{count} more wait, of {of}: krux approve list --agent NAME"));
+    }
+}
+
+/// How many yeses are there, of which group, and whose are missing.
+fn votes(answer: &Json) {
+    let parts = answer.get("votes").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let plain = |part: &Json| {
+        part.get("of").is_none_or(Json::is_null) && part.get("votes") == Some(&Json::from(1))
+    };
+    for part in parts.iter().filter(|part| parts.len() > 1 || !plain(part)) {
+        let names = |name: &str| {
+            let names = part.get(name).and_then(Json::as_array).into_iter().flatten();
+            names.map(render::text).collect::<Vec<String>>()
+        };
+        let (have, may) = (names("have"), names("may"));
+        let of = part.get("of").and_then(Json::as_str).map(|of| format!(" of {of}"));
+        let wanted = part.get("votes").map(render::text).unwrap_or_default();
+        let said = if have.is_empty() { String::new() } else { format!(": {}", have.join(", ")) };
+        let left = if may.is_empty() { "nobody".to_owned() } else { may.join(", ") };
+        let of = of.unwrap_or_default();
+        render::line(&format!("  votes{of} {} of {wanted}{said}; may yet: {left}", have.len()));
     }
 }
 

@@ -11,6 +11,7 @@ mod dev;
 mod ended;
 mod keep;
 mod machine;
+mod operators;
 mod pair;
 mod policy;
 mod remote;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
   krux agent add build-1                       a new agent, its token shown once
   krux call filesystem.list '{\"path\":\".\"}' --agent build-1
   krux approve list; krux approve accept CALL
+  krux operator group add release-managers ann
   krux audit export ledger.bin; krux audit verify ledger.bin
   krux policy explain policies/team.yaml --agent build-1 --capability filesystem.read --input '{\"path\":\"a.key\"}'
   krux policy shadow start mine.yaml; krux policy shadow show
@@ -117,15 +119,9 @@ enum Command {
     Shutdown,
     /// Restarts the box.
     Reboot,
-    /// Another operator: their name, key and recipient, as `krux whoami` says them on their machine.
-    OperatorAdd {
-        /// Their name.
-        name: String,
-        /// Their signing key.
-        key: String,
-        /// Their age recipient.
-        recipient: String,
-    },
+    /// Operators: who supervises the box, and in which groups.
+    #[command(subcommand)]
+    Operator(operators::Command),
     /// This operator's public keys.
     Whoami,
     /// The same services on this Linux host, at native speed, for writing capabilities and policies.
@@ -212,11 +208,7 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
         Command::Logs => machine::logs(desk, json),
         Command::Shutdown => machine::end(desk, "box.shutdown", json),
         Command::Reboot => machine::end(desk, "box.reboot", json),
-        Command::OperatorAdd { name, key, recipient } => {
-            let (name, key, recipient) = (name.clone(), key.clone(), recipient.clone());
-            let said = format!("{name} may sign in");
-            plain(desk, Act::OperatorAdd { name, key, recipient }, &said, json)
-        }
+        Command::Operator(command) => operators::run(desk, command, json),
         Command::Pair(_)
         | Command::Dev(_)
         | Command::Whoami

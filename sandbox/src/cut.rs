@@ -153,6 +153,13 @@ fn grants(effects: &[Effect], view: View) -> Vec<Grant> {
         let prefix = if view == View::WithTrash { "/agent" } else { "" };
         grants.push(Grant { path: format!("{prefix}{path}"), access });
     }
+    // what a person was shown is read again before anything is done
+    for effect in effects.iter().filter(|effect| effect.expects.is_some()) {
+        let Some(Value::Path(path)) = effect.get(Field::Path) else { continue };
+        let access = if effect.form == Form::Region { Access::Region } else { Access::Read };
+        let prefix = if view == View::WithTrash { "/agent" } else { "" };
+        grants.push(Grant { path: format!("{prefix}{}", path.as_str()), access });
+    }
     if view == View::WithTrash {
         grants.push(Grant { path: "/agent/trash".to_owned(), access: Access::Rename });
         // a directory is deleted only when it is empty, which takes reading its names
@@ -177,6 +184,7 @@ fn is_of_workspace(path: &str, moves: bool) -> bool {
 mod tests {
     use super::*;
     use capabilities::find;
+    use contract::found::Found;
     use serde_json::json;
 
     fn check(name: &str, input: &serde_json::Value) -> Vec<(String, Access)> {
@@ -228,6 +236,39 @@ mod tests {
             let effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
             let cut = cut(&declaration.id(), &effects, &Limits::MOST);
             assert_eq!(cut.writable, changes, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_was_shown_can_be_read_again_and_nothing_beside_it() {
+        let grants_of = |name: &str, input: serde_json::Value, found: Option<&Found>| {
+            let declaration = find(name).unwrap();
+            let mut effects = declaration.lower(&declaration.accept(&input).unwrap()).unwrap();
+            for at in declaration.expects(&effects) {
+                if let (Some(found), Some(effect)) = (found, effects.get_mut(at)) {
+                    *effect = effect.clone().expecting(found.clone());
+                }
+            }
+            let Cut { grants, .. } = cut(&declaration.id(), &effects, &Limits::MOST);
+            grants.into_iter().map(|grant| (grant.path, grant.access)).collect::<Vec<_>>()
+        };
+        let found = Found::Directory { names: 0 };
+        let path = |path: &str| path.to_owned();
+        let write = json!({"path": "a/b", "content": "x"});
+        assert_eq!(
+            grants_of("filesystem.write", write.clone(), None),
+            [(path("/workspace/a"), Access::Write)]
+        );
+        assert_eq!(
+            grants_of("filesystem.write", write, Some(&found)),
+            [(path("/workspace/a"), Access::Write), (path("/workspace/a/b"), Access::Read)]
+        );
+        let delete = json!({"path": "a/b"});
+        let moves = json!({"from": "a/x", "to": "b/y"});
+        for (name, input) in [("filesystem.delete", delete), ("filesystem.move_directory", moves)] {
+            // what is removed is read anyway: whether it is empty, how much it is
+            let bare = grants_of(name, input.clone(), None);
+            assert_eq!(grants_of(name, input, Some(&found)), bare, "{name}");
         }
     }
 

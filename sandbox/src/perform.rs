@@ -9,6 +9,7 @@ mod filesystem;
 mod folder;
 mod git;
 mod gzip;
+mod look;
 mod pattern;
 mod pieces;
 mod process;
@@ -44,6 +45,7 @@ pub(crate) fn perform(
     let performed = read(input).and_then(|input| {
         let declaration = capabilities::find(&work.capability).ok_or("unknown_capability")?;
         let accepted = declaration.accept(&input).map_err(|_refused| "bad_input")?;
+        look::assert(&work.expects)?;
         dispatch(&work.capability, &accepted, work, Pieces::new(&answer, work.streams))
     });
     let (code, body) = match performed {
@@ -115,6 +117,7 @@ mod tests {
                 call: [1; 16],
                 capability: "system.time@1".to_owned(),
                 grants: Vec::new(),
+                expects: Vec::new(),
                 ports: Vec::new(),
                 answer_bytes_max,
                 streams: false,

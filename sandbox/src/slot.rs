@@ -13,7 +13,9 @@ use crate::origin::{Equipment, Origin};
 use crate::reserve::Share;
 use crate::rings::Ring;
 use capabilities::Class;
-use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, Used, VERSION, Work};
+use contract::perform::{
+    CallId, Expected, FromWorker, Go, Limits, Outcome, Spec, Used, VERSION, Work,
+};
 use contract::rings::{FORBIDDEN_CALL, OUT_OF_MEMORY};
 use linux::KernelError;
 use linux::cage;
@@ -208,6 +210,7 @@ impl Parked {
             call: spec.call,
             capability: spec.capability.clone(),
             grants,
+            expects: Expected::of(&spec.effects),
             ports,
             answer_bytes_max: cut.answer_bytes_max,
             streams: spec.streams,

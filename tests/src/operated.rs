@@ -160,6 +160,25 @@ impl Operated {
         Ok(lines.into_iter().next().unwrap_or_default())
     }
 
+    /// What another person's krux keeps, who is no operator yet: its folder, and the words of `krux operator
+    /// add` that make them one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn person(&self, name: &str) -> Result<(PathBuf, [String; 5])> {
+        let folder = self.config.join(name);
+        let (code, lines, said) = krux(&folder, &["whoami"])?;
+        let own = lines.first().with_context(|| format!("whoami: {code} {said}"))?;
+        let text = |name: &str| own.get(name).and_then(Json::as_str).context("whoami");
+        let path = self.config.join("boxes/box.json");
+        let mut known: Json = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+        *known.get_mut("operator").context("operator")? = Json::String(name.to_owned());
+        std::fs::create_dir_all(folder.join("boxes"))?;
+        std::fs::write(folder.join("boxes/box.json"), known.to_string())?;
+        let words = ["operator", "add", name, text("key")?, text("recipient")?];
+        Ok((folder, words.map(str::to_owned)))
+    }
+
     /// Adds an agent; its client.
     ///
     /// # Errors

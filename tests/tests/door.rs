@@ -16,6 +16,8 @@ mod codes;
 mod cuts;
 #[path = "door/desk.rs"]
 mod desk;
+#[path = "door/expecting.rs"]
+mod expecting;
 #[path = "door/forged.rs"]
 mod forged;
 #[path = "door/grants.rs"]
@@ -34,3 +36,5 @@ mod others;
 mod streams;
 #[path = "door/verdicts.rs"]
 mod verdicts;
+#[path = "door/votes.rs"]
+mod votes;

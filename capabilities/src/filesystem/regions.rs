@@ -2,7 +2,9 @@
 //! effect on a directory is a region, decided as its worst point; what is written has a bound that the
 //! call may lower, so that the effect says what will be enforced.
 
-use super::{AT_FROM, AT_PATH, EXISTS, KIND, LINK, NO_SPACE, NOT_FOUND, does, optional, required};
+use super::{
+    AT_FROM, AT_PATH, CHANGED, EXISTS, KIND, LINK, NO_SPACE, NOT_FOUND, does, optional, required,
+};
 use crate::declaration::{
     Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
 };
@@ -24,7 +26,7 @@ pub const MATCHES_MAX: u64 = 1_000;
 pub const MATCHES_DEFAULT: u64 = 100;
 
 const fn region(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
-    Template { kind, form: Form::Region, fields }
+    Template::new(kind, Form::Region, fields)
 }
 
 const AT_TO: (Field, Source) = (Field::Path, Source::Parameter("to"));
@@ -135,7 +137,7 @@ pub(crate) static ARCHIVE: Declaration = Declaration {
         ("entries", "how many files and directories it holds"),
         ("left_out", "paths of what is no file and no directory"),
     ],
-    effects: &[region(Kind::Read, &[AT_FROM]), does(Kind::Write, &[AT_TO, ITS_BOUND])],
+    effects: &[region(Kind::Read, &[AT_FROM]), does(Kind::Write, &[AT_TO, ITS_BOUND]).expecting()],
     performer: Performer::Cage(Class::Files),
     risk: Risk::R1,
     undo: Some("filesystem.delete"),
@@ -147,7 +149,8 @@ pub(crate) static ARCHIVE: Declaration = Declaration {
         TOO_LARGE,
         Failure {
             code: "changed",
-            when: "a file was written while it was packed",
+            when: "a file was written while it was packed, or something is at the new place that was not there \
+                   when a person was asked",
             next: "try again when nothing else writes",
         },
         NO_SPACE,
@@ -184,9 +187,9 @@ pub(crate) static EXTRACT: Declaration = Declaration {
         ("bytes", "how long the files are together"),
     ],
     effects: &[
-        does(Kind::Read, &[AT_FROM]),
+        does(Kind::Read, &[AT_FROM]).expecting(),
         // whether it is empty
-        does(Kind::Read, &[AT_TO]),
+        does(Kind::Read, &[AT_TO]).expecting(),
         region(Kind::Write, &[AT_TO, ITS_BOUND]),
     ],
     performer: Performer::Cage(Class::Files),
@@ -230,6 +233,7 @@ pub(crate) static EXTRACT: Declaration = Declaration {
             when: "it holds more than 10,000 names or 64 levels, or its files are longer than bytes_max",
             next: "give a larger bytes_max, or pack it in parts",
         },
+        CHANGED,
         NO_SPACE,
     ],
     examples: &[
@@ -272,7 +276,7 @@ pub(crate) static MOVE_DIRECTORY: Declaration = Declaration {
     ],
     effects: &[
         region(Kind::Read, &[AT_FROM]),
-        region(Kind::Delete, &[AT_FROM]),
+        region(Kind::Delete, &[AT_FROM]).expecting(),
         region(Kind::Write, &[AT_TO, ITS_BOUND]),
     ],
     performer: Performer::Cage(Class::Files),
@@ -284,6 +288,7 @@ pub(crate) static MOVE_DIRECTORY: Declaration = Declaration {
         LINK,
         KIND,
         INTO_ITSELF,
+        CHANGED,
         Failure {
             code: "too_large",
             when: "more than 50,000 names or 64 levels are beneath it, or its files are longer than bytes_max",

@@ -5,6 +5,12 @@
 //! asks it, so that such an act is found.
 #![forbid(unsafe_code)]
 
+mod operators;
+mod votes;
+
+pub use operators::{GROUPS_MAX, Operators};
+pub use votes::{Part, Votes};
+
 use contract::digits::{hex, unhex, unhex_array};
 use contract::effect::Effect;
 use contract::perform::CallId;
@@ -40,12 +46,23 @@ pub enum ActError {
     /// A pairing after the first: a further operator is signed in by one who is there.
     #[error("it pairs where an operator is")]
     Paired,
+    /// The last operator is taken out: nobody could be asked for anything.
+    #[error("it takes the last operator out")]
+    Last,
+    /// A yes to a call that no record asked anybody for, or not any more.
+    #[error("nobody is asked for its call")]
+    Unasked,
+    /// Not everybody said yes whose yes its call asks for.
+    #[error("not all whose yes its call asks for said so")]
+    Votes,
 }
 
 /// What the records so far said about operators.
 #[derive(Debug, Default)]
 pub struct Acts {
-    keys: BTreeMap<String, [u8; 32]>,
+    operators: Operators,
+    /// Calls that wait for persons.
+    calls: BTreeMap<CallId, Votes>,
     /// One for each act in the ledger, which bounds them.
     used: BTreeSet<[u8; 16]>,
     /// The box that every statement is for: the pinned one, or that of the first.
@@ -67,6 +84,18 @@ impl Acts {
         self.checked
     }
 
+    /// Who is an operator, and in which groups.
+    #[must_use]
+    pub const fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    /// Whose yes a call waits for.
+    #[must_use]
+    pub fn votes(&self, call: &CallId) -> Option<&Votes> {
+        self.calls.get(call)
+    }
+
     /// Takes the next record.
     ///
     /// # Errors
@@ -74,7 +103,7 @@ impl Acts {
     pub fn take(&mut self, record: &Envelope) -> Result<(), ActError> {
         let fact = |name: &str| record.facts.get(name).map(String::as_str).unwrap_or_default();
         let pairs = record.kind == Kind::Act && fact("act") == "pair";
-        if pairs && !self.keys.is_empty() {
+        if pairs && !self.operators.is_empty() {
             return Err(ActError::Paired);
         }
         match record.facts.get("statement") {
@@ -82,17 +111,77 @@ impl Acts {
             None if !pairs && is_an_operators(record) => return Err(ActError::NoStatement),
             None => {}
         }
-        let brings_a_key = pairs || record.kind == Kind::Act && fact("act") == "operator-add";
-        if brings_a_key && let Some(key) = unhex_array(fact("operator_key")) {
-            self.keys.insert(fact("name").to_owned(), key);
+        match record.kind {
+            Kind::Act => self.follow_operators(record),
+            Kind::Decision | Kind::Approval => self.follow_calls(record),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Follows who is an operator.
+    fn follow_operators(&mut self, record: &Envelope) {
+        let fact = |name: &str| record.facts.get(name).map(String::as_str).unwrap_or_default();
+        let (name, since) = (fact("name"), record.sequence);
+        match fact("act") {
+            "pair" | "operator-add" => {
+                if let Some(key) = unhex_array(fact("operator_key")) {
+                    self.operators.add(name, key, since);
+                }
+            }
+            "operator-remove" => self.operators.remove(name),
+            "group-add" => self.operators.join(fact("group"), name, since),
+            "group-remove" => self.operators.leave(fact("group"), name),
+            _ => {}
+        }
+    }
+
+    /// Follows whose yes calls wait for.
+    fn follow_calls(&mut self, record: &Envelope) {
+        let Some(call) = record.call else { return };
+        let fact = |name: &str| record.facts.get(name).map(String::as_str).unwrap_or_default();
+        if record.kind == Kind::Decision {
+            let by_grant = !fact("grant").is_empty();
+            if fact("answer") == "approval" && !by_grant && fact("unseen").is_empty() {
+                self.calls.insert(call, Votes::read(record));
+            }
+        } else if fact("verdict") == "vote" {
+            if let Some(votes) = self.calls.get_mut(&call) {
+                votes.voted(fact("operator"));
+            }
+        } else {
+            self.calls.remove(&call);
+        }
+    }
+
+    /// Whether what the operators are, and who said yes so far, admits the record of this operator.
+    fn is_admitted(&self, record: &Envelope, operator: &str) -> Result<(), ActError> {
+        let fact = |name: &str| record.facts.get(name).map(String::as_str).unwrap_or_default();
+        let name = fact("name");
+        let known = |name: &str| self.operators.key(name).is_some();
+        match (record.kind, fact("act"), fact("verdict")) {
+            (Kind::Act, "operator-remove", _) if self.operators.len() <= 1 => Err(ActError::Last),
+            (Kind::Act, "operator-remove" | "group-add", _) if !known(name) => {
+                Err(ActError::Stranger(name.to_owned()))
+            }
+            (Kind::Approval, _, "vote" | "accept") => {
+                // a vote says in its own fact whose it is
+                if fact("operator") != operator {
+                    return Err(ActError::OtherAct);
+                }
+                let votes = record.call.and_then(|call| self.calls.get(&call));
+                let votes = votes.ok_or(ActError::Unasked)?;
+                let enough = fact("verdict") == "vote" || votes.suffice(&self.operators, operator);
+                if enough { Ok(()) } else { Err(ActError::Votes) }
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check(&mut self, record: &Envelope, text: &str) -> Result<(), ActError> {
         let statement: Statement =
             serde_json::from_str(text).map_err(|error| ActError::Unreadable(error.to_string()))?;
-        let key = self.keys.get(&statement.operator);
+        let key = self.operators.key(&statement.operator);
         let key = key.ok_or_else(|| ActError::Stranger(statement.operator.clone()))?;
         let signature = record.facts.get("signature").and_then(|digits| unhex(digits));
         if !holds(key, text, &signature.unwrap_or_default()) {
@@ -104,6 +193,7 @@ impl Acts {
         if !says(&statement.act, record) {
             return Err(ActError::OtherAct);
         }
+        self.is_admitted(record, &statement.operator)?;
         let number = unhex_array(&statement.nonce);
         let number = number.ok_or_else(|| ActError::Unreadable("its number".to_owned()))?;
         if !self.used.insert(number) {
@@ -155,6 +245,27 @@ fn shown(record: &Envelope) -> Option<String> {
     digest_of_shown(&call, fact("agent")?, fact("capability")?, &record.effects, &input)
 }
 
+/// Whether a record of an act is what this one leads to, which changes who is an operator.
+fn says_of_operators(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    match act {
+        Act::OperatorAdd { name, key, recipient } => {
+            is("act", "operator-add")
+                && is("name", name)
+                && is("operator_key", key)
+                && is("recipient", recipient)
+        }
+        Act::OperatorRemove { name } => is("act", "operator-remove") && is("name", name),
+        Act::GroupAdd { group, name } => {
+            is("act", "group-add") && is("group", group) && is("name", name)
+        }
+        Act::GroupRemove { group, name } => {
+            is("act", "group-remove") && is("group", group) && is("name", name)
+        }
+        _ => false,
+    }
+}
+
 /// Whether the record is what this act leads to.
 fn says(act: &Act, record: &Envelope) -> bool {
     let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
@@ -176,12 +287,10 @@ fn says(act: &Act, record: &Envelope) -> bool {
         Act::Stop => recorded("stop"),
         Act::Start => recorded("start"),
         Act::Acknowledge { call: of } => recorded("acknowledge") && call(of),
-        Act::OperatorAdd { name, key, recipient } => {
-            recorded("operator-add")
-                && is("name", name)
-                && is("operator_key", key)
-                && is("recipient", recipient)
-        }
+        Act::OperatorAdd { .. }
+        | Act::OperatorRemove { .. }
+        | Act::GroupAdd { .. }
+        | Act::GroupRemove { .. } => record.kind == Kind::Act && says_of_operators(act, record),
         Act::FileGet { agent, .. } | Act::FilePut { agent, .. } => {
             recorded("file") && is("agent", agent)
         }
@@ -204,8 +313,9 @@ fn says(act: &Act, record: &Envelope) -> bool {
         // these are answered, not recorded
         Act::Status
         | Act::Agents
+        | Act::Operators
         | Act::AgentNet { .. }
-        | Act::Approvals
+        | Act::Approvals { .. }
         | Act::ApprovalShow { .. }
         | Act::Grants
         | Act::Notices
@@ -254,6 +364,9 @@ fn says_of_policy(act: &Act, record: &Envelope) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::effect::{Field, Form, Kind as EffectKind, Value};
+    use contract::found::Found;
+    use contract::path::CanonicalPath;
     use ed25519_dalek::{Signer, SigningKey};
     use ledger::writer::Draft;
 
@@ -264,7 +377,11 @@ mod tests {
     }
 
     fn key() -> SigningKey {
-        SigningKey::from_bytes(&[7; 32])
+        key_of("ann")
+    }
+
+    fn key_of(operator: &str) -> SigningKey {
+        SigningKey::from_bytes(&[operator.as_bytes()[0]; 32])
     }
 
     fn paired() -> Acts {
@@ -277,17 +394,18 @@ mod tests {
 
     /// A record of the act `stated` that claims to be `act` of `name`.
     fn stated(stated: Act, nonce: u8, act: &str, name: &str) -> Envelope {
-        let statement = Statement {
-            of_box: BOX.to_owned(),
-            nonce: hex(&[nonce; 16]),
-            operator: "ann".to_owned(),
-            act: stated,
-        };
+        stated_by("ann", stated, nonce, &[("act", act), ("name", name)])
+    }
+
+    /// The same by another operator, with these facts.
+    fn stated_by(operator: &str, act: Act, nonce: u8, facts: &[(&str, &str)]) -> Envelope {
+        let (of_box, nonce) = (BOX.to_owned(), hex(&[nonce; 16]));
+        let statement = Statement { of_box, nonce, operator: operator.to_owned(), act };
         let text = serde_json::to_string(&statement).unwrap();
-        let signature = key().sign(&[CONTEXT, text.as_bytes()].concat());
+        let signature = key_of(operator).sign(&[CONTEXT, text.as_bytes()].concat());
         let signature = hex(&signature.to_bytes());
-        let facts = [("act", act), ("name", name), ("statement", &text), ("signature", &signature)];
-        record(Kind::Act, &facts)
+        let signed = [("operator", operator), ("statement", &text), ("signature", &signature)];
+        record(Kind::Act, &[facts, &signed[..]].concat())
     }
 
     fn pause(name: &str, nonce: u8) -> Envelope {
@@ -328,7 +446,7 @@ mod tests {
             assert_eq!(acts.take(&record), Err(error));
         }
         let mut elsewhere = Acts::of_box(Some("bb"));
-        elsewhere.keys.clone_from(&acts.keys);
+        elsewhere.operators.add("ann", *key().verifying_key().as_bytes(), 0);
         assert_eq!(elsewhere.take(&pause("bob", 1)), Err(ActError::OtherBox));
         assert!(matches!(
             Acts::of_box(None).take(&pause("bob", 1)),
@@ -390,6 +508,116 @@ mod tests {
         ] {
             assert_eq!(acts.take(&good), Ok(()), "{good:?}");
         }
+    }
+
+    #[test]
+    fn a_yes_is_to_what_was_found_there() {
+        let path = Value::Path(CanonicalPath::parse("a").unwrap());
+        let effect = Effect::new(EffectKind::Delete, Form::Exact, [(Field::Path, path)]).unwrap();
+        let digest = |found: Option<Found>| {
+            let effect =
+                found.map_or_else(|| effect.clone(), |found| effect.clone().expecting(found));
+            digest_of_shown(&[1; 16], "a", "filesystem.delete@1", &[effect], &[2; 32]).unwrap()
+        };
+        let file = |bytes, digit: &str| Found::File { bytes, digest: digit.repeat(64) };
+        let all = [
+            None,
+            Some(Found::Nothing),
+            Some(file(1, "a")),
+            Some(file(2, "a")),
+            Some(file(1, "b")),
+        ];
+        let digests: BTreeSet<String> = all.iter().cloned().map(digest).collect();
+        assert_eq!(digests.len(), all.len());
+        assert_eq!(digest(Some(file(1, "a"))), digest(Some(file(1, "a"))));
+    }
+
+    /// An approval's record by `operator`, signed with their key.
+    fn approval(operator: &str, verdict: &str, nonce: u8) -> Envelope {
+        let act = Act::Accept { call: hex(&[9; 16]), digest: "d".to_owned(), reason: None };
+        let mut record = stated_by(operator, act, nonce, &[("verdict", verdict), ("digest", "d")]);
+        record.kind = Kind::Approval;
+        record.call = Some([9; 16]);
+        record
+    }
+
+    /// The record number `sequence` of a call that asks for two of `managers`.
+    fn asks(sequence: u64) -> Envelope {
+        let facts = [("answer", "approval"), ("votes", "0"), ("votes_of", "managers=2")];
+        let mut record = record(Kind::Decision, &facts);
+        (record.call, record.sequence) = (Some([9; 16]), sequence);
+        record
+    }
+
+    /// Ann and bob, both managers.
+    fn two_managers() -> Acts {
+        let mut acts = paired();
+        let digits = hex(key_of("bob").verifying_key().as_bytes());
+        let act = Act::OperatorAdd {
+            name: "bob".to_owned(),
+            key: digits.clone(),
+            recipient: String::new(),
+        };
+        let facts = [
+            ("act", "operator-add"),
+            ("name", "bob"),
+            ("operator_key", digits.as_str()),
+            ("recipient", ""),
+        ];
+        acts.take(&stated_by("ann", act, 101, &facts)).unwrap();
+        for (nonce, name) in [(102, "ann"), (103, "bob")] {
+            let (group, name) = ("managers".to_owned(), name.to_owned());
+            let facts = [("act", "group-add"), ("group", "managers"), ("name", name.as_str())];
+            let act = Act::GroupAdd { group, name: name.clone() };
+            acts.take(&stated_by("ann", act, nonce, &facts)).unwrap();
+        }
+        acts
+    }
+
+    #[test]
+    fn a_call_that_asks_for_two_of_a_group_is_not_let_through_by_one() {
+        let mut acts = two_managers();
+        assert_eq!(acts.take(&approval("ann", "accept", 1)), Err(ActError::Unasked));
+        acts.take(&asks(1)).unwrap();
+        assert_eq!(acts.take(&approval("ann", "accept", 1)), Err(ActError::Votes));
+        assert_eq!(acts.take(&approval("ann", "vote", 1)), Ok(()));
+        assert_eq!(acts.take(&approval("ann", "accept", 2)), Err(ActError::Votes), "ann twice");
+        // a vote is whose signature it has
+        let mut anothers = approval("ann", "vote", 2);
+        anothers.facts.insert("operator".to_owned(), "bob".to_owned());
+        assert_eq!(acts.take(&anothers), Err(ActError::OtherAct));
+        assert_eq!(acts.take(&approval("bob", "accept", 2)), Ok(()));
+        assert_eq!(acts.take(&approval("bob", "accept", 3)), Err(ActError::Unasked), "once");
+    }
+
+    #[test]
+    fn a_yes_of_who_left_is_none_and_the_last_operator_stays() {
+        let leaves = |nonce| {
+            let (group, name) = ("managers".to_owned(), "ann".to_owned());
+            let facts = [("act", "group-remove"), ("group", "managers"), ("name", "ann")];
+            stated_by("bob", Act::GroupRemove { group, name }, nonce, &facts)
+        };
+        let removes = |by: &str, name: &str, nonce| {
+            let facts = [("act", "operator-remove"), ("name", name)];
+            stated_by(by, Act::OperatorRemove { name: name.to_owned() }, nonce, &facts)
+        };
+        for gone in [leaves(50), removes("bob", "ann", 50)] {
+            let mut acts = two_managers();
+            acts.take(&asks(1)).unwrap();
+            acts.take(&approval("ann", "vote", 1)).unwrap();
+            acts.take(&gone).unwrap();
+            assert_eq!(acts.take(&approval("bob", "accept", 2)), Err(ActError::Votes));
+        }
+        let mut acts = two_managers();
+        assert_eq!(
+            acts.take(&removes("ann", "eve", 60)),
+            Err(ActError::Stranger("eve".to_owned()))
+        );
+        acts.take(&removes("ann", "bob", 60)).unwrap();
+        let of_bob = stated_by("bob", Act::Stop, 61, &[("act", "stop")]);
+        assert_eq!(acts.take(&of_bob), Err(ActError::Stranger("bob".to_owned())));
+        assert_eq!(acts.take(&removes("ann", "ann", 62)), Err(ActError::Last));
+        assert_eq!(acts.take(&stated_by("ann", Act::Stop, 63, &[("act", "stop")])), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Effects: what a call would do, field by field. Policy decides them, people are shown them, the
 //! cage is cut to them, the ledger keeps them; all speak of the same values.
 
+use crate::found::Found;
 use crate::path::CanonicalPath;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -135,6 +136,10 @@ pub struct Effect {
     pub form: Form,
     /// Its fields; a field that the kind does not have cannot be here ([`Effect::new`]).
     pub fields: BTreeMap<Field, Value>,
+    /// What a person was shown at its path, and what must be there when it is performed. No policy
+    /// speaks of it: a call is decided before anybody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expects: Option<Found>,
 }
 
 /// A field that a kind of effect does not have, or a value of another type than the field's.
@@ -168,7 +173,21 @@ impl Effect {
                 return Err(EffectError { kind, field });
             }
         }
-        Ok(Self { kind, form, fields })
+        Ok(Self { kind, form, fields, expects: None })
+    }
+
+    /// The same effect with this precondition.
+    #[must_use]
+    pub fn expecting(self, found: Found) -> Self {
+        let form = if self.form == Form::Exact { Form::Expecting } else { self.form };
+        Self { form, expects: Some(found), ..self }
+    }
+
+    /// The same effect without a precondition: what its call was lowered to.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let form = if self.form == Form::Expecting { Form::Exact } else { self.form };
+        Self { kind: self.kind, form, fields: self.fields.clone(), expects: None }
     }
 
     /// The value of a field, if the effect has it.
@@ -347,7 +366,10 @@ impl fmt::Display for Effect {
                 (_, Value::List(words)) => write!(f, " {field}=[{}]", visible(&words.join(", ")))?,
             }
         }
-        Ok(())
+        match &self.expects {
+            Some(found) => write!(f, "; {found}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -392,6 +414,26 @@ mod tests {
         let effect = Effect::new(Kind::Read, Form::Exact, [(Field::Path, Value::Path(path))]);
         let shown = effect.unwrap().to_string();
         assert_eq!(shown, "read /workspace/a\\u{202e}txt.exe\\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_precondition_is_shown_and_comes_off_again() {
+        let path = CanonicalPath::parse("/workspace/a").unwrap();
+        let effect = Effect::new(Kind::Delete, Form::Exact, [(Field::Path, Value::Path(path))]);
+        let effect = effect.unwrap();
+        let expecting = effect.clone().expecting(Found::Nothing);
+        assert_eq!(expecting.form, Form::Expecting);
+        assert_eq!(expecting.to_string(), "delete /workspace/a; nothing is there");
+        assert_eq!(expecting.bare(), effect);
+        let region = Effect { form: Form::Region, ..effect };
+        assert_eq!(region.clone().expecting(Found::Nothing).form, Form::Region);
+        assert_eq!(region.clone().expecting(Found::Nothing).bare(), region);
+        // records of before have no such member, and are read and written as they were
+        let bytes = crate::cbor::encode(&region).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("expects"));
+        assert_eq!(crate::cbor::decode::<Effect>(&bytes).unwrap(), region);
+        let bytes = crate::cbor::encode(&expecting).unwrap();
+        assert_eq!(crate::cbor::decode::<Effect>(&bytes).unwrap(), expecting);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod control;
 pub mod digits;
 pub mod door;
 pub mod effect;
+pub mod found;
 pub mod issue;
 pub mod limits;
 pub mod meta;

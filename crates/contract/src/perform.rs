@@ -1,11 +1,13 @@
 //! What pdp and audit say to a performer, and it to them: a *spec* of a decided call, the *ticket*
 //! that releases it, its *outcome*.
 
-use crate::effect::Effect;
+use crate::effect::{Effect, Field, Value};
+use crate::found::Found;
+use crate::path::CanonicalPath;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -222,7 +224,7 @@ impl Used {
 }
 
 /// From the forker to a worker in its cage: a call to make itself ready for. Nothing comes with it that
-/// an agent wrote but the paths of its grants: the decision is not durable yet.
+/// an agent wrote but paths: the decision is not durable yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Work {
@@ -232,6 +234,8 @@ pub struct Work {
     pub capability: String,
     /// What the worker keeps; it gives up everything else.
     pub grants: Vec<Grant>,
+    /// What must be there before anything is done.
+    pub expects: Vec<Expected>,
     /// TCP ports that it may connect to; which machines is its network's to say.
     pub ports: Vec<u16>,
     /// Longest answer, in bytes.
@@ -240,6 +244,30 @@ pub struct Work {
     pub streams: bool,
     /// How often it asks for the [`Go`] before it sleeps: being woken takes longer than the call.
     pub polls: u32,
+}
+
+/// What a person was shown at a path, and said yes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The path, as it was decided.
+    pub path: CanonicalPath,
+    /// What must be there.
+    pub found: Found,
+}
+
+impl Expected {
+    /// The preconditions of these effects.
+    #[must_use]
+    pub fn of(effects: &[Effect]) -> Vec<Self> {
+        let of = |effect: &Effect| match (effect.get(Field::Path), &effect.expects) {
+            (Some(Value::Path(path)), Some(found)) => {
+                Some(Self { path: path.clone(), found: found.clone() })
+            }
+            _ => None,
+        };
+        effects.iter().filter_map(of).collect()
+    }
 }
 
 /// From the forker to that worker once the call's ticket is there, with the sealed input and the

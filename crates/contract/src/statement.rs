@@ -72,8 +72,12 @@ pub enum Act {
     Stop,
     /// The end of a stop.
     Start,
-    /// What waits for a person.
-    Approvals,
+    /// What waits for a person: as much as one answer holds, one agent's after another's.
+    Approvals {
+        /// Of this agent alone.
+        #[serde(default)]
+        agent: Option<String>,
+    },
     /// One that waits, or waited.
     ApprovalShow {
         /// The call, 32 hexadecimal digits.
@@ -200,6 +204,27 @@ pub enum Act {
         key: String,
         /// Their age recipient.
         recipient: String,
+    },
+    /// All operators, and their groups.
+    Operators,
+    /// One that is no operator any more; the last one stays.
+    OperatorRemove {
+        /// Their name.
+        name: String,
+    },
+    /// An operator joins a group, which policies may ask for the votes of.
+    GroupAdd {
+        /// Lower-case letters, digits and `-`, at most 32.
+        group: String,
+        /// The operator.
+        name: String,
+    },
+    /// An operator leaves a group.
+    GroupRemove {
+        /// Which.
+        group: String,
+        /// The operator.
+        name: String,
     },
     /// One ring of a cage, tried.
     CageTry {

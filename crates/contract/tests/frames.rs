@@ -7,11 +7,12 @@ use contract::cbor;
 use contract::console::{FromConsole, FromInit, ToConsole};
 use contract::door::{FromDoor, Status, ToDoor};
 use contract::effect::{Effect, Field, Form, Kind, Value};
+use contract::found::Found;
 use contract::issue::{FromCertifier, ToCertifier};
 use contract::path::CanonicalPath;
 use contract::perform::{
-    Access, AgentPlace, FromAudit, FromWorker, Grant, Limits, Outcome, Refusal, Spec, Ticket,
-    ToAudit, VERSION, Work,
+    Access, AgentPlace, Expected, FromAudit, FromWorker, Grant, Limits, Outcome, Refusal, Spec,
+    Ticket, ToAudit, VERSION, Work,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -46,7 +47,11 @@ fn spec() -> Spec {
         call: [1; 16],
         capability: "filesystem.read@1".to_owned(),
         agent: AgentPlace { name: "a".to_owned(), disk_uid: 200_001 },
-        effects: vec![Effect::new(Kind::Read, Form::Exact, [(Field::Path, path)]).unwrap()],
+        effects: vec![
+            Effect::new(Kind::Read, Form::Exact, [(Field::Path, path)])
+                .unwrap()
+                .expecting(Found::File { bytes: 1, digest: "00".repeat(32) }),
+        ],
         input: [2; 32],
         limits: Limits { memory_bytes: 1 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 1_000 },
         alone: true,
@@ -71,7 +76,7 @@ proptest! {
         decodes_or_is_refused(&ToAudit::Ended { call, outcome }, at, change, cut);
         decodes_or_is_refused(&ToAudit::Refused { call, why: Refusal::Late }, at, change, cut);
         let grants = vec![Grant { path: text.clone(), access: Access::Rename }];
-        decodes_or_is_refused(&Work { call, capability: text.clone(), grants, ports: vec![1], answer_bytes_max: 1, streams: true, polls: 0 }, at, change, cut);
+        decodes_or_is_refused(&Work { call, capability: text.clone(), grants, expects: Expected::of(&spec().effects), ports: vec![1], answer_bytes_max: 1, streams: true, polls: 0 }, at, change, cut);
         decodes_or_is_refused(&FromWorker::Done(text.clone()), at, change, cut);
         let (token, source, capability) = (bytes.clone(), text.clone(), text.clone());
         decodes_or_is_refused(&FromDoor::Call { number, token, source, capability, streams: true }, at, change, cut);

@@ -32,6 +32,6 @@ pub use question::{
     Answers, Change, Changed, Claim, Counterexample, Diff, Example, Lowered, Product, Property,
     QuestionError, Region, Verdict, certify, diff, parse_properties, prove, prove_lowered, theorem,
 };
-pub use rule::{Approval, Grants, Limits, Rule};
+pub use rule::{Approval, Grants, Limits, Rule, VOTES_MAX};
 pub use set::{Layer, Set, SetError};
 pub use test::{Network, Test};

@@ -2,7 +2,7 @@
 //! be guessed a suggestion.
 
 use crate::answer::{Answer, LayerKind};
-use crate::rule::Rule;
+use crate::rule::{Approval, Rule};
 use crate::set::Layer;
 use crate::text::{self, Wrong};
 use contract::effect::is_hidden;
@@ -150,7 +150,8 @@ fn check(rule: &Rule) -> Result<(), String> {
     {
         return Err(format!("rule `{}` has `approval:` and never asks", rule.name));
     }
-    Ok(())
+    let approval = rule.approval.as_ref().map_or(Ok(()), Approval::check);
+    approval.map_err(|message| format!("rule `{}`: {message}", rule.name))
 }
 
 /// The place of a rule that is wrong as a whole: the line of its name.

@@ -79,9 +79,12 @@ impl Limits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
-    /// How many operators must say yes.
+    /// How many operators must say yes, each another one; 1 without the key.
     #[serde(default)]
     pub votes: Option<u32>,
+    /// The group of operators that they must be of; any operators without the key.
+    #[serde(default)]
+    pub of: Option<String>,
     /// Denied when nobody decided in this time.
     #[serde(default)]
     pub decide_within: Option<Span>,
@@ -91,6 +94,42 @@ pub struct Approval {
     /// Whether a standing grant may be made from it.
     #[serde(default)]
     pub grants: Option<Grants>,
+}
+
+/// Most operators that a rule asks.
+pub const VOTES_MAX: u32 = 16;
+/// Longest name of a group.
+const GROUP_BYTES_MAX: usize = 32;
+
+impl Approval {
+    /// Whether one yes of any operator is all that it asks for.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.votes.unwrap_or(1) == 1 && self.of.is_none()
+    }
+
+    /// What it must satisfy beside its grammar.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_group = |name: &str| {
+            let length = (1..=GROUP_BYTES_MAX).contains(&name.len());
+            length && !name.starts_with('-') && name.bytes().all(plain)
+        };
+        if !(1..=VOTES_MAX).contains(&self.votes.unwrap_or(1)) {
+            return Err(format!("`votes` is 1 to {VOTES_MAX}"));
+        }
+        if self.of.as_deref().is_some_and(|group| !is_group(group)) {
+            let most = GROUP_BYTES_MAX;
+            return Err(format!(
+                "`of` is a group of operators: lower-case letters, digits and `-`, at most {most}"
+            ));
+        }
+        if self.grants == Some(Grants::Bounded) && !self.is_one() {
+            let why = "a grant is one operator's, and stands for no call that asks for more";
+            return Err(format!("`grants: bounded` beside `votes` or `of`: {why}"));
+        }
+        Ok(())
+    }
 }
 
 /// Whether a standing grant may be made from an approval.

@@ -136,6 +136,14 @@ fn mistakes_have_a_place_and_a_suggestion() {
         (rule("    decision: notify\n    limits: { calls: 6/hour, over: autonomous }\n"), "milder"),
         (rule("    decision: notify\n    limits: { calls: 6/year }\n"), "per second, minute"),
         (rule("    decision: notify\n    approval: { votes: 1 }\n"), "never asks"),
+        (rule("    decision: approval\n    approval: { votes: 0 }\n"), "1 to 16"),
+        (rule("    decision: approval\n    approval: { votes: 17 }\n"), "1 to 16"),
+        (rule("    decision: approval\n    approval: { of: Ops }\n"), "a group of operators"),
+        (
+            rule("    decision: approval\n    approval: { votes: 2, grants: bounded }\n"),
+            "beside `votes`",
+        ),
+        (rule("    decision: approval\n    approval: { of: a, grants: bounded }\n"), "beside"),
         (rule("    decision: notify\n    decision: blocked\n"), "duplicate"),
         (
             format!(

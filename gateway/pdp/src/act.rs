@@ -58,11 +58,13 @@ impl Pdp {
         answer: OwnedFd,
         body: Option<OwnedFd>,
     ) {
-        let done = self.check(signed).and_then(|(statement, facts)| {
-            let Statement { operator, act, .. } = statement;
-            let stated = Stated { operator, facts, body, door, number };
-            self.dispatch(act, stated, answer)
-        });
+        let done = self.operators_stay().and_then(|()| self.check(signed)).and_then(
+            |(statement, facts)| {
+                let Statement { operator, act, .. } = statement;
+                let stated = Stated { operator, facts, body, door, number };
+                self.dispatch(act, stated, answer)
+            },
+        );
         match done {
             Ok(None) => {}
             Ok(Some(json)) => say(&mut self.peers, door, number, Status::Ok, &json),
@@ -115,15 +117,22 @@ impl Pdp {
             Act::Status => Ok(Some(self.status())),
             Act::Agents => Ok(Some(self.agents())),
             Act::AgentNet { name } => self.agent_net(&name).map(Some),
-            Act::Approvals => Ok(Some(self.approvals())),
+            Act::Approvals { agent } => {
+                Ok(Some(self.state.approvals(agent.as_deref()).to_string()))
+            }
             Act::ApprovalShow { call } => self.approval_show(&call).map(Some),
             Act::Notices => Ok(Some(self.notices())),
-            Act::PolicyShow => Ok(Some(self.policy_show())),
-            Act::PolicyHistory => Ok(Some(self.policy_history())),
-            Act::PolicyText { version } => self.policy_text(&stated, version),
-            Act::PolicyExplain { agent, capability, input } => {
-                self.explain(&agent, &capability, &input).map(Some)
-            }
+            act @ (Act::PolicyShow
+            | Act::PolicyHistory
+            | Act::PolicyText { .. }
+            | Act::PolicyExplain { .. }
+            | Act::PolicyApply { .. }
+            | Act::PolicyProposals
+            | Act::PolicyProposal { .. }
+            | Act::PolicyRefuse { .. }
+            | Act::PolicyShadow { .. }
+            | Act::PolicyShadowEnd
+            | Act::PolicyShadowShow) => self.policy_act(stated, act),
             Act::AuditExport { from } => self.export(&stated, from),
             Act::AuditQuery { from, agent, capability, call, record, max } => {
                 self.query(&stated, from, [agent, capability, call, record], max)
@@ -148,16 +157,11 @@ impl Pdp {
             | Act::GrantRevoke { .. }) => self.verdict(stated, act),
             Act::Grants => Ok(Some(self.grants())),
             Act::Acknowledge { call } => self.acknowledge(stated, &call),
-            Act::PolicyApply { body, proposal } => self.policy_apply(stated, &body, proposal),
-            Act::PolicyProposals => Ok(Some(self.proposals())),
-            Act::PolicyProposal { call } => self.proposal(&stated, &call),
-            Act::PolicyRefuse { call } => self.proposal_refuse(stated, call),
-            Act::PolicyShadow { body } => self.shadow_begin(stated, &body),
-            Act::PolicyShadowEnd => self.shadow_end(stated),
-            Act::PolicyShadowShow => self.shadow_said().map(|said| Some(said.to_string())),
-            Act::OperatorAdd { name, key, recipient } => {
-                self.operator_add(stated, name, key, recipient)
-            }
+            Act::Operators => Ok(Some(self.operators())),
+            act @ (Act::OperatorAdd { .. }
+            | Act::OperatorRemove { .. }
+            | Act::GroupAdd { .. }
+            | Act::GroupRemove { .. }) => self.operators_change(stated, act),
             Act::CageTry { ring } => {
                 let input = sealed(json!({ "ring": ring }).to_string().as_bytes())?;
                 let place = (PRINCIPAL, contract::uids::AGENTS);
@@ -215,21 +219,6 @@ impl Pdp {
         let then = Then::Say(Status::Ok, json!({ "call": hex(&call) }).to_string());
         self.await_call(call, stated.door, stated.number, then);
         Ok(None)
-    }
-
-    fn operator_add(
-        &mut self,
-        stated: Stated,
-        name: String,
-        key: String,
-        recipient: String,
-    ) -> Result<Option<String>, Refusal> {
-        unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
-        if !is_name(&name) || self.state.operators.contains_key(&name) {
-            return Err(bad("`name`: taken, or no name"));
-        }
-        let facts = vec![("name", name), ("operator_key", key), ("recipient", recipient)];
-        self.recorded(stated, "operator-add", facts, None)
     }
 
     fn acknowledge(&mut self, stated: Stated, call: &str) -> Result<Option<String>, Refusal> {

@@ -5,7 +5,7 @@ use crate::call::Asked;
 use crate::peers::{AUDIT, FORKER, INIT, OPERATORS, VAULT};
 use crate::refusal::{Refusal, say};
 use crate::shadow::Candidate;
-use crate::state::{Came, Pending, Text};
+use crate::state::{Came, Text};
 use capabilities::{CATALOGUE, Performer, document};
 use contract::bytes::Bytes;
 use contract::digits::{hex, unhex_array};
@@ -72,12 +72,24 @@ impl Pdp {
         if state.operators.is_empty() {
             lines.push("no operator yet: press Enter for a pairing code".to_owned());
         }
-        for (call, pending) in state.pending.iter().take(5) {
+        for (call, pending) in state.waiting(None).into_iter().take(5) {
             let effects: Vec<String> = pending.effects.iter().map(ToString::to_string).collect();
             let line = format!("{} waits: {}", pending.agent, effects.join("; "));
             lines.push(line.chars().take(70).collect::<String>() + " " + hex(call).split_at(8).0);
         }
         lines
+    }
+
+    /// Every operator, and every group with its members.
+    pub(crate) fn operators(&self) -> String {
+        let operators = self.state.acts().operators();
+        let groups: Json = operators
+            .groups()
+            .map(|(group, members)| json!({ "group": group, "members": members }))
+            .collect();
+        let one = |(name, one): (&String, &crate::state::Operator)| json!({ "name": name, "key": hex(&one.key), "recipient": one.recipient });
+        let operators: Vec<Json> = self.state.operators.iter().map(one).collect();
+        json!({ "operators": operators, "groups": groups }).to_string()
     }
 
     pub(crate) fn agents(&self) -> String {
@@ -94,25 +106,11 @@ impl Pdp {
         json!({ "agents": agents, "stopped": self.state.stopped }).to_string()
     }
 
-    fn pending_json(call: &CallId, pending: &Pending) -> Json {
-        let effects: Vec<String> = pending.effects.iter().map(ToString::to_string).collect();
-        json!({ "call": hex(call), "agent": pending.agent, "capability": pending.capability,
-            "effects": effects, "digest": pending.digest, "reason": pending.reason,
-            "input_sha256": hex(&pending.input), "asked_us": pending.asked_us,
-            "decide_by_ms": pending.decide_by_ms, "votes": pending.votes, "voted": pending.voted })
-    }
-
-    pub(crate) fn approvals(&self) -> String {
-        let pending = self.state.pending.iter().take(LIST_MAX);
-        let list: Vec<Json> = pending.map(|(call, one)| Self::pending_json(call, one)).collect();
-        json!({ "approvals": list, "boot_ms": linux::clock::boot_ms() }).to_string()
-    }
-
     pub(crate) fn approval_show(&self, call: &str) -> Result<String, Refusal> {
         let missing = || crate::refusal::not_found("call of this number");
         let id = unhex_array::<16>(call).ok_or_else(missing)?;
         if let Some(pending) = self.state.pending.get(&id) {
-            return Ok(Self::pending_json(&id, pending).to_string());
+            return Ok(self.state.pending_json(&id, pending).to_string());
         }
         let known = self.state.calls.get(&id).ok_or_else(missing)?;
         Ok(json!({ "call": call, "agent": known.agent, "status": came(&known.came) }).to_string())

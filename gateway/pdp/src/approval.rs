@@ -2,26 +2,30 @@
 //! in force by then, performed at most once.
 
 use crate::act::Stated;
+use crate::asking::votes_of;
 use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, bad, not_found, say};
 use crate::state::Pending;
 use crate::{Pdp, Question, Then};
+use acts::Part;
 use capabilities::{Declaration, Performer};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
+use contract::effect::Effect;
 use contract::perform::{CallId, Spec};
 use contract::statement::Act;
 use ledger::Kind;
 use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter, place_fact};
 use policy::{Answer, Call, Facts};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::os::fd::OwnedFd;
 
 /// A yes that waits for the call's input to be fetched.
 #[derive(Debug)]
 pub(crate) struct Yes {
     facts: Vec<(String, String)>,
+    operator: String,
     pub(crate) door: &'static str,
     pub(crate) number: u64,
 }
@@ -83,17 +87,15 @@ impl Pdp {
             let message = "the digest is not that of what waits; look at it again".to_owned();
             return Err(Refusal::Conflict { message });
         }
-        if pending.voted.contains(&stated.operator) {
-            return Err(Refusal::Conflict { message: "your answer was taken already".to_owned() });
-        }
+        let (missing, enough) = self.with_yes_of(&id, &stated.operator)?;
         let mut facts = stated.facts;
         facts.extend([("digest", digest.to_owned()), ("why", reason)].map(own));
-        let yes = Yes { facts, door: stated.door, number: stated.number };
-        let have = u32::try_from(pending.voted.len()).unwrap_or(u32::MAX);
-        if have.saturating_add(1) < pending.votes {
+        let (door, number, operator) = (stated.door, stated.number, stated.operator);
+        let yes = Yes { facts, operator, door, number };
+        if !enough {
             self.record(draft(id, "vote", &yes.facts), Vec::new(), None)?;
-            let left = pending.votes - have - 1;
-            self.wait_for(id, &yes, json!({ "call": call, "votes_missing": left }).to_string());
+            let json = json!({ "call": call, "verdict": "vote", "votes": missing });
+            self.wait_for(id, &yes, json.to_string());
             return Ok(None);
         }
         match self.held.remove(&id) {
@@ -110,6 +112,23 @@ impl Pdp {
         Ok(None)
     }
 
+    /// What a call asks for once this operator has said yes, and whether that is all of it.
+    fn with_yes_of(&self, call: &CallId, operator: &str) -> Result<(Json, bool), Refusal> {
+        let conflict = |message: &str| Refusal::Conflict { message: message.to_owned() };
+        let acts = self.state.acts();
+        let votes = acts.votes(call).ok_or_else(|| conflict("this call waits for nobody"))?;
+        if votes.has(operator) {
+            return Err(conflict("your answer was taken already"));
+        }
+        if !votes.counts(acts.operators(), operator) {
+            return Err(conflict(
+                "your yes is none of those that it waits for; `krux approve show` says whose are",
+            ));
+        }
+        let said = parts(&votes.parts(acts.operators(), Some(operator)));
+        Ok((said, votes.suffice(acts.operators(), operator)))
+    }
+
     /// The input that was fetched for a yes.
     pub(crate) fn input_is_here(&mut self, call: CallId, yes: &Yes, input: Option<OwnedFd>) {
         let (door, number) = (yes.door, yes.number);
@@ -122,8 +141,15 @@ impl Pdp {
 
     /// Decides again under the policy in force, then releases.
     fn go_on(&mut self, call: CallId, yes: &Yes, input: OwnedFd) -> Result<(), Refusal> {
-        // the input may have been fetched meanwhile, and somebody else was quicker
+        // the input may have been fetched meanwhile, and somebody else was quicker, or somebody who said yes is
+        // no operator any more
         let (_, pending) = self.undecided(&hex(&call))?;
+        self.operators_stay()?;
+        let enough = self.with_yes_of(&call, &yes.operator)?.1;
+        if !enough {
+            let message = "not all whose yes it waits for are operators any more".to_owned();
+            return Err(Refusal::Conflict { message });
+        }
         let (declaration, effects, digest) = crate::call::lower(&pending.capability, &input)?;
         let agent = self.state.agents.get(&pending.agent).filter(|agent| !agent.revoked).cloned();
         let set = &self.applied.set;
@@ -133,7 +159,13 @@ impl Pdp {
         let exhausted = self.state.counters.exhausted(set.set(), &pending.agent, bytes, now_us);
         let decision = set.decide(&asked_by, &effects, &Facts { exhausted });
         let counted = crate::call::counted(set.set(), &pending.agent, &decision, bytes);
-        let same = digest == pending.input && effects == pending.effects;
+        // another policy may ask for more yeses than there are
+        let now = votes_of(set.set(), &pending.agent, &decision);
+        let acts = self.state.acts();
+        let votes = acts.votes(&call).map(|votes| votes.under(now));
+        let enough = votes.is_some_and(|it| it.suffice(acts.operators(), &yes.operator));
+        let seen: Vec<Effect> = pending.effects.iter().map(Effect::bare).collect();
+        let same = digest == pending.input && effects == seen && enough;
         let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
         let (Some(agent), Some(allowed)) = (agent, allowed) else {
             self.record(draft(call, "stale", &yes.facts), Vec::new(), None)?;
@@ -153,6 +185,8 @@ impl Pdp {
             );
         }
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
+        // with what must be there, which the cage sees to
+        let effects = pending.effects.clone();
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
         let spec = Spec { streams: pending.streams, ..spec };
@@ -210,7 +244,8 @@ impl Pdp {
         let (id, _) = self.undecided(call)?;
         let mut facts = stated.facts;
         facts.push(own(("why", reason)));
-        let yes = Yes { facts, door: stated.door, number: stated.number };
+        let (door, number, operator) = (stated.door, stated.number, stated.operator);
+        let yes = Yes { facts, operator, door, number };
         self.record(draft(id, "deny", &yes.facts), Vec::new(), None)?;
         self.held.remove(&id);
         self.wait_for(id, &yes, json!({ "call": call, "verdict": "deny" }).to_string());
@@ -246,6 +281,12 @@ impl Pdp {
             }
         }
     }
+}
+
+/// What a call asks for, part by part: how many, of which group, who said yes and who may yet.
+pub(crate) fn parts(parts: &[Part<'_>]) -> Json {
+    let one = |part: &Part<'_>| json!({ "of": part.group, "votes": part.votes, "have": part.have, "may": part.may });
+    parts.iter().map(one).collect()
 }
 
 fn own((name, value): (&str, String)) -> (String, String) {

@@ -1,40 +1,34 @@
 //! A call on its way: credential, types, lowering, decision, record, spec. A [`Permit`] is what lets a
 //! spec out; it comes from a decision alone, and recording consumes it.
 
+use crate::asking::Asking;
 use crate::grants::Question;
 use crate::peers::{AUDIT, edge_of};
 use crate::proposals::is_kept;
 use crate::refusal::{Refusal, say};
 use crate::shadow::Beside;
-use crate::state::{Agent, Pending};
+use crate::state::Agent;
 use crate::{Pdp, Then, Waiting};
 use capabilities::{Accepted, Declaration, Performer};
 use contract::bytes::Bytes;
 use contract::digits::hex;
-use contract::door::Status;
 use contract::effect::{Effect, Field, Value};
 use contract::perform::{AgentPlace, CallId, Limits, Spec};
 use ledger::writer::{Body, Draft, MESSAGES_VERSION, Release, ToWriter};
 use ledger::{Digest, Kind};
 use linux::clock::boot_ms;
 use policy::{Answer, Because, Call, Decision, Facts, LayerKind, Set};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 /// Longest input.
 const INPUT_BYTES_MAX: u64 = 100 << 20;
-/// Most calls of one agent under way or waiting for a person, and of these most that wait for a person.
+/// Most calls of one agent under way or waiting for a person.
 const OPEN_MAX: usize = 64;
-const PENDING_MAX: usize = 32;
-/// Longest input of a call that waits which is held in memory as well as in the ledger.
-const HELD_INPUT_BYTES_MAX: u64 = 64 << 10;
 /// Time from a decision to its beginning.
 const BEGIN_MS: u64 = 5_000;
-/// How long a person has, and the call afterwards, when the rule does not say.
-const DECIDE_WITHIN_S: u64 = 1_800;
-const RUN_WITHIN_S: u64 = 300;
 
 /// A decision that lets something happen. There is no other way to a [`Permit`].
 #[derive(Debug)]
@@ -100,6 +94,24 @@ impl Asked<'_> {
     }
 }
 
+/// What was decided of a call, and with what.
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    /// The fact by which limits count it.
+    pub(crate) counted: String,
+    /// Limits that were used up.
+    used_up: String,
+    /// What a candidate in shadow answers.
+    beside: Beside,
+    /// The grant that lets it through.
+    pub(crate) grant: Option<CallId>,
+}
+
+/// The most restrictive answer with which a call goes on without a person.
+pub(crate) const fn most(grant: Option<CallId>) -> Answer {
+    if grant.is_some() { Answer::Approval } else { Answer::Notify }
+}
+
 /// Reads the input and lowers it.
 pub(crate) fn lower(
     capability: &str,
@@ -119,6 +131,22 @@ pub(crate) fn lower(
 }
 
 impl Pdp {
+    /// Whose call this is and how long its input, where the agent has room for one more.
+    fn admit(&self, asked: &CallFrame) -> Result<(String, Agent, u64), Refusal> {
+        let (name, agent) = self.authenticate(&asked.token, &asked.source)?;
+        let open = self.waiting.values().filter(|waiting| waiting.agent == name).count();
+        let pending = self.state.pending.values().filter(|pending| pending.agent == name).count();
+        if open + pending >= OPEN_MAX {
+            return Err(Refusal::TooMany);
+        }
+        let bytes = length(&asked.input)?;
+        let now_us = linux::clock::boot_us();
+        if self.state.shares.is_over(&name, bytes, now_us, self.ledger_bytes) {
+            return Err(Refusal::Share);
+        }
+        Ok((name, agent, bytes))
+    }
+
     /// One call of an agent, up to its record.
     pub(crate) fn call(&mut self, waiting: (&'static str, u64), asked: CallFrame) {
         let (door, number) = waiting;
@@ -135,35 +163,16 @@ impl Pdp {
         number: u64,
         asked: CallFrame,
     ) -> Result<(), Refusal> {
-        let (name, agent) = self.authenticate(&asked.token, &asked.source)?;
-        let open = self.waiting.values().filter(|waiting| waiting.agent == name).count();
-        let pending = self.state.pending.values().filter(|pending| pending.agent == name).count();
-        if open + pending >= OPEN_MAX {
-            return Err(Refusal::TooMany);
-        }
-        let input_bytes = length(&asked.input)?;
-        if self.state.shares.is_over(&name, input_bytes, linux::clock::boot_us(), self.ledger_bytes)
-        {
-            return Err(Refusal::Share);
-        }
+        let (name, agent, input_bytes) = self.admit(&asked)?;
         let (declaration, effects, digest) = lower(&asked.capability, &asked.input)?;
         let call = self.random_call()?;
         let asked_for = Asked { agent: &name, declaration, effects, digest };
         let held = agent.paused || self.state.stopped;
-        let (decision, [counted, used_up], beside) = self.decide(&asked_for, held);
-        let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
-        draft.facts.extend(beside);
-        draft.facts.insert("counted".to_owned(), counted.clone());
-        if !used_up.is_empty() {
-            // what a decision was made with is beside it, so that it can be made again
-            draft.facts.insert("exhausted".to_owned(), used_up);
-        }
+        let decided = self.decide(&asked_for, held);
+        let mut draft = self.draft(call, &asked_for, &decided, &asked.source);
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
-        let grant = self.granted(&asked_for.question(), &decision);
-        draft.facts.extend(grant.map(|grant| ("grant".to_owned(), hex(&grant))));
-        if asked.streams {
-            draft.facts.insert("streams".to_owned(), "yes".to_owned());
-        }
+        let Decided { decision, counted, grant, .. } = decided;
+        draft.facts.extend(asked.streams.then(|| ("streams".to_owned(), "yes".to_owned())));
         let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
             Answer::Blocked => {
@@ -174,9 +183,24 @@ impl Pdp {
                 self.waiting.insert(call, waits(Then::Say(refusal.status(), refusal.json())));
             }
             Answer::Approval if grant.is_none() => {
-                let input = (asked.input, input_bytes);
-                let then = self.ask_person(draft, call, &asked_for, &decision, input)?;
-                self.waiting.insert(call, waits(then));
+                self.may_ask(&name)?;
+                let Asked { effects, .. } = asked_for;
+                self.look_and_ask(Asking {
+                    door,
+                    number,
+                    call,
+                    agent: name.clone(),
+                    disk_uid: agent.disk_uid,
+                    source: asked.source,
+                    declaration,
+                    looks: declaration.expects(&effects).into(),
+                    effects,
+                    input_digest: digest,
+                    input: asked.input,
+                    input_bytes,
+                    decision,
+                    draft,
+                })?;
             }
             _ if declaration.performer == Performer::Pdp => {
                 let (who, input) = ((name.as_str(), agent.added_us), asked.input);
@@ -187,12 +211,10 @@ impl Pdp {
                 self.waiting.insert(call, waits(Then::Say(status, json)));
             }
             _ => {
-                let most = if grant.is_some() { Answer::Approval } else { Answer::Notify };
-                let allowed = Allowed::by(&decision, most).ok_or(Refusal::Unavailable)?;
+                let allowed = Allowed::by(&decision, most(grant)).ok_or(Refusal::Unavailable)?;
                 let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
-                let spec = spec(call, &asked_for, &name, agent.disk_uid);
                 let streams = asked.streams;
-                let spec = Spec { streams, ..spec };
+                let spec = Spec { streams, ..spec(call, &asked_for, &name, agent.disk_uid) };
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
                 let permit = Permit::new(allowed, spec, performer, [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
@@ -204,14 +226,6 @@ impl Pdp {
             }
         }
         Ok(())
-    }
-
-    fn asks_too_often(&self, agent: &str) -> bool {
-        let asks = |waiting: &&Waiting| {
-            waiting.agent == agent && matches!(waiting.then, Then::Say(Status::Pending, _))
-        };
-        let waiting = self.waiting.values().filter(asks).count();
-        self.state.asks.are_too_many(agent, waiting, linux::clock::boot_us())
     }
 
     /// The agent that a token belongs to.
@@ -229,12 +243,13 @@ impl Pdp {
         if inside { Ok((name.clone(), agent.clone())) } else { Err(Refusal::Unauthenticated) }
     }
 
-    /// The policy's answer, which limits it uses, which are used up, and what a candidate in shadow answers.
-    fn decide(&self, asked: &Asked<'_>, held: bool) -> (Decision, [String; 2], Beside) {
+    /// The policy's answer, with the grant that lets the call through where a person would be asked.
+    pub(crate) fn decide(&self, asked: &Asked<'_>, held: bool) -> Decided {
         let Asked { agent, declaration, effects, .. } = asked;
         if held {
             let decision = Decision { answer: Answer::Blocked, effects: Vec::new() };
-            return (decision, [const { String::new() }; 2], Beside::new());
+            let [counted, used_up] = [const { String::new() }; 2];
+            return Decided { decision, counted, used_up, beside: Beside::new(), grant: None };
         }
         let bytes = bytes_of(effects);
         let now_us = linux::clock::boot_us();
@@ -251,10 +266,18 @@ impl Pdp {
         } else {
             String::new()
         };
-        (decision, [counted, used_up], beside)
+        let grant = self.granted(&asked.question(), &decision);
+        Decided { decision, counted, used_up, beside, grant }
     }
 
-    fn draft(&self, call: CallId, asked: &Asked<'_>, decision: &Decision, source: &str) -> Draft {
+    pub(crate) fn draft(
+        &self,
+        call: CallId,
+        asked: &Asked<'_>,
+        decided: &Decided,
+        source: &str,
+    ) -> Draft {
+        let decision = &decided.decision;
         let answer = decision.answer.to_string();
         let rules = decision.rule_names();
         let id = asked.declaration.id();
@@ -270,70 +293,14 @@ impl Pdp {
         draft.call = Some(call);
         draft.policy = Some(self.applied.digest);
         draft.effects.clone_from(&asked.effects);
+        draft.facts.insert("counted".to_owned(), decided.counted.clone());
+        if !decided.used_up.is_empty() {
+            // what a decision was made with is beside it, so that it can be made again
+            draft.facts.insert("exhausted".to_owned(), decided.used_up.clone());
+        }
+        draft.facts.extend(decided.beside.iter().cloned());
+        draft.facts.extend(decided.grant.map(|grant| ("grant".to_owned(), hex(&grant))));
         draft
-    }
-
-    /// Asks a person, unless this agent asks too much.
-    fn ask_person(
-        &mut self,
-        mut draft: Draft,
-        call: CallId,
-        asked: &Asked<'_>,
-        decision: &Decision,
-        (input, input_bytes): (OwnedFd, u64),
-    ) -> Result<Then, Refusal> {
-        let of_agent = |pending: &&Pending| pending.agent == asked.agent;
-        if self.state.pending.values().filter(of_agent).count() >= PENDING_MAX {
-            return Err(Refusal::TooManyPending);
-        }
-        if self.asks_too_often(asked.agent) {
-            return Err(Refusal::TooManyAsks);
-        }
-        let digest = self.question(&mut draft, call, asked, decision);
-        let json = json!({ "status": "pending", "call": hex(&call), "digest": digest,
-            "next": "an operator decides; ask again with the call's number" });
-        // a long one lies in the ledger alone until somebody says yes
-        let small = input_bytes <= HELD_INPUT_BYTES_MAX;
-        let held = small.then(|| input.try_clone()).transpose();
-        let held = held.map_err(|_error| Refusal::Unavailable)?;
-        self.record(draft, vec![("input", true, input)], None)?;
-        self.held.extend(held.map(|input| (call, input)));
-        Ok(Then::Say(Status::Pending, json.to_string()))
-    }
-
-    /// The facts of a question to a person; returns its digest, which binds what is seen.
-    fn question(
-        &self,
-        draft: &mut Draft,
-        call: CallId,
-        asked: &Asked<'_>,
-        decision: &Decision,
-    ) -> String {
-        let (mut decide_s, mut run_s, mut votes) = (DECIDE_WITHIN_S, RUN_WITHIN_S, 1);
-        let mut reasons = Vec::new();
-        for (layer, rule) in self.applied.set.set().speaking(asked.agent, decision) {
-            reasons.extend(rule.reason.clone());
-            if let Some(approval) = &rule.approval {
-                decide_s = decide_s.min(approval.decide_within.map_or(decide_s, |span| span.0));
-                run_s = run_s.min(approval.run_within.map_or(run_s, |span| span.0));
-                votes = votes.max(approval.votes.unwrap_or(1));
-            }
-            draft.facts.insert("rule".to_owned(), layer.rule_name(&rule.name));
-        }
-        let id = asked.declaration.id();
-        let digest = acts::digest_of_shown(&call, asked.agent, &id, &asked.effects, &asked.digest);
-        // what cannot be encoded has no digest that anybody could sign
-        let digest = digest.unwrap_or_default();
-        let decide_by_ms = boot_ms() + decide_s.saturating_mul(1_000);
-        let facts = [
-            ("digest", digest.clone()),
-            ("reason", reasons.join("; ")),
-            ("votes", votes.to_string()),
-            ("decide_by_ms", decide_by_ms.to_string()),
-            ("run_within_ms", run_s.saturating_mul(1_000).to_string()),
-        ];
-        draft.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
-        digest
     }
 
     /// Sends the spec to its performer, so that the cage is prepared meanwhile, and the record and

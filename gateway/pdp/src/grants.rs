@@ -69,7 +69,8 @@ impl Grants {
         let fact = |name: &str| record.facts.get(name).cloned().unwrap_or_default();
         let text = record.facts.get("scope").cloned();
         let scope = match text.as_deref() {
-            None => Some(Scope::Exact(record.effects.clone())),
+            // of what was there it says nothing: it is for calls that nobody is shown
+            None => Some(Scope::Exact(record.effects.iter().map(Effect::bare).collect())),
             Some(text) => {
                 region(text, &record.effects).ok().map(|set| Scope::Region(Box::new(set)))
             }
@@ -238,6 +239,8 @@ pub(crate) fn never(set: &Set, asked: &Question<'_>, decision: &Decision) -> Opt
         Some("a secret's value is asked for each time")
     } else if has(Kind::Code) && (has(Kind::Connect) || has(Kind::Secret)) {
         Some("code that connects or has a secret is asked for each time")
+    } else if rules.iter().any(|(_, rule)| rule.approval.as_ref().is_some_and(|it| !it.is_one())) {
+        Some("more than one person is asked for it each time")
     } else if !by_rules || rules.is_empty() || !rules.iter().all(|(_, rule)| bounded(rule)) {
         Some("a rule that asks does not say `grants: bounded`")
     } else {
@@ -298,7 +301,9 @@ mod tests {
         let mut draft = Draft::new(ledger::Kind::Act, &facts);
         draft.facts.extend(scope.map(|text| ("scope".to_owned(), text.to_owned())));
         draft.call = Some([1; 16]);
-        draft.effects = asked("t/x").effects;
+        // what was there when a person was asked is no part of what is granted
+        let seen = |effect: Effect| effect.expecting(contract::found::Found::Nothing);
+        draft.effects = asked("t/x").effects.into_iter().map(seen).collect();
         let mut grants = Grants::default();
         grants.made(&draft.into_envelope([0; 16], 0, 0, BTreeMap::new()));
         grants
@@ -359,6 +364,20 @@ mod tests {
         assert!(why(&blocked, &asked("t/x")).is_some(), "blocked");
         assert!(why(&ASKS.replace("bounded", "never"), &asked("t/x")).is_some(), "never");
         assert!(why(&ASKS.replace("{ grants: bounded }", "{ votes: 1 }"), &asked("t/x")).is_some());
+        for more in ["votes: 2", "of: managers"] {
+            let asks = ASKS.replace("grants: bounded", more);
+            assert_eq!(
+                why(&asks, &asked("t/x")),
+                Some("more than one person is asked for it each time"),
+                "{more}"
+            );
+            // also where another rule would have one
+            let both = format!(
+                "{ASKS}  - {{ name: e, agents: [any], effects: [delete], decision: approval, approval: {{ \
+                 {more} }} }}\n"
+            );
+            assert!(why(&both, &asked("t/x")).is_some(), "{more} beside another rule");
+        }
         let two = format!(
             "{ASKS}  - {{ name: e, agents: [any], effects: [delete], decision: approval }}\n"
         );

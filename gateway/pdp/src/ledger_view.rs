@@ -7,6 +7,7 @@ use crate::set::{Applied, NotTaken};
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
+use contract::statement::Act;
 use ledger::Kind;
 use ledger::writer::{Filter, MESSAGES_VERSION, ToWriter};
 use serde_json::json;
@@ -96,7 +97,31 @@ impl Pdp {
         Ok((applied, body))
     }
 
-    pub(crate) fn policy_apply(
+    /// An act that shows or changes policy.
+    pub(crate) fn policy_act(
+        &mut self,
+        stated: Stated,
+        act: Act,
+    ) -> Result<Option<String>, Refusal> {
+        match act {
+            Act::PolicyShow => Ok(Some(self.policy_show())),
+            Act::PolicyHistory => Ok(Some(self.policy_history())),
+            Act::PolicyText { version } => self.policy_text(&stated, version),
+            Act::PolicyExplain { agent, capability, input } => {
+                self.explain(&agent, &capability, &input).map(Some)
+            }
+            Act::PolicyApply { body, proposal } => self.policy_apply(stated, &body, proposal),
+            Act::PolicyProposals => Ok(Some(self.proposals())),
+            Act::PolicyProposal { call } => self.proposal(&stated, &call),
+            Act::PolicyRefuse { call } => self.proposal_refuse(stated, call),
+            Act::PolicyShadow { body } => self.shadow_begin(stated, &body),
+            Act::PolicyShadowEnd => self.shadow_end(stated),
+            Act::PolicyShadowShow => self.shadow_said().map(|said| Some(said.to_string())),
+            _ => Err(Refusal::NotThere),
+        }
+    }
+
+    fn policy_apply(
         &mut self,
         mut stated: Stated,
         digest: &str,

@@ -6,6 +6,7 @@
 mod act;
 mod answers;
 mod approval;
+mod asking;
 mod asks;
 mod boot;
 mod call;
@@ -13,7 +14,9 @@ mod grant;
 mod grants;
 mod ledger_view;
 mod limits;
+mod list;
 mod network;
+mod operators;
 mod pairing;
 mod peers;
 mod proposals;
@@ -63,6 +66,8 @@ enum Then {
     End { streams: bool },
     /// The principal `boot` waits, which is init.
     Booted,
+    /// That what a person is to be asked about was looked at.
+    Look(Box<asking::Look>),
 }
 
 /// What an answer of audit belongs to.
@@ -99,6 +104,8 @@ struct Pdp {
     /// Questions to persons whose end is being recorded.
     closing: BTreeSet<CallId>,
     questions: BTreeMap<u64, Question>,
+    /// Changes of who is an operator whose records are on their way.
+    moving: BTreeSet<CallId>,
     nonces: VecDeque<([u8; 16], u64)>,
     pairing: Option<Pairing>,
     boot: boot::Boot,
@@ -140,6 +147,7 @@ fn main() -> ExitCode {
         streams: BTreeMap::new(),
         closing: BTreeSet::new(),
         questions: BTreeMap::new(),
+        moving: BTreeSet::new(),
         nonces: VecDeque::new(),
         pairing: None,
         boot: boot::Boot::default(),
@@ -238,6 +246,7 @@ impl Pdp {
                     }
                 }
                 self.closing.clear();
+                self.moving.clear();
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
                 // another audit has every call of before ended
@@ -338,16 +347,18 @@ impl Pdp {
             self.load_candidate();
         }
         let Some(call) = envelope.call else { return };
+        self.moving.remove(&call);
         let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);
         if ended {
             self.streams.remove(&call);
         }
         let Some(waiting) = self.waiting.remove(&call) else { return };
+        let code = || envelope.facts.get("code").cloned().unwrap_or_default();
         match &waiting.then {
             Then::Say(status, json) => {
                 say(&mut self.peers, waiting.door, waiting.number, *status, json);
             }
-            Then::End { .. } | Then::Booted if !ended => {
+            Then::End { .. } | Then::Booted | Then::Look(_) if !ended => {
                 if let Then::End { streams: true } = waiting.then {
                     let message = ToDoor::Begun { number: waiting.number, call };
                     self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
@@ -355,14 +366,15 @@ impl Pdp {
                 self.waiting.insert(call, waiting);
             }
             Then::End { .. } => {
-                let code = envelope.facts.get("code").cloned().unwrap_or_default();
-                let used = used(envelope);
+                let (code, used) = (code(), used(envelope));
                 let message = ToDoor::Ended { number: waiting.number, call, code, used };
                 self.peers.post(waiting.door, &(door::VERSION, message), Vec::new());
             }
-            Then::Booted => {
-                let code = envelope.facts.get("code").cloned().unwrap_or_default();
-                self.boot_call_ended(call, &code);
+            Then::Booted => self.boot_call_ended(call, &code()),
+            Then::Look(_) => {
+                if let Then::Look(look) = waiting.then {
+                    self.looked(*look, &code());
+                }
             }
         }
     }
@@ -375,6 +387,7 @@ impl Pdp {
             }
         };
         if let Some(call) = call {
+            self.moving.remove(&call);
             self.state.counters.forget(&call);
             self.state.grants.settle(call, None);
         }

@@ -35,6 +35,10 @@ pub(crate) enum Refusal {
         rules: Vec<(String, String)>,
         held: bool,
     },
+    Unseen {
+        call: CallId,
+        message: String,
+    },
     Signature {
         message: String,
     },
@@ -78,7 +82,7 @@ impl Refusal {
             Self::Unavailable | Self::NotThere => Status::Unavailable,
             Self::Full => Status::Full,
             Self::Conflict { .. } => Status::Conflict,
-            Self::Denied { .. } => Status::Denied,
+            Self::Denied { .. } | Self::Unseen { .. } => Status::Denied,
         }
     }
 
@@ -99,6 +103,7 @@ impl Refusal {
             Self::Bad { .. } => "bad_request",
             Self::Denied { held: true, .. } => "held",
             Self::Denied { .. } => "denied",
+            Self::Unseen { .. } => "unseen",
             Self::Signature { .. } => "bad_signature",
             Self::Policy { .. } => "bad_policy",
             Self::NotThere => "not_here_yet",
@@ -146,6 +151,10 @@ impl Refusal {
                 });
                 (rules.collect::<Vec<_>>().join("; "), "do without it, or ask an operator")
             }
+            Self::Unseen { message, .. } => (
+                format!("nobody is asked for what cannot be shown: {message}"),
+                "name what you may read and a person can be shown, or do without it",
+            ),
             Self::Signature { message } => (message.clone(), "sign again"),
             Self::Policy { message, .. } => (message.clone(), "correct the text"),
             Self::NotThere => {
@@ -154,11 +163,17 @@ impl Refusal {
         }
     }
 
+    /// What happened, in words.
+    pub(crate) fn message(&self) -> String {
+        self.words().0
+    }
+
     pub(crate) fn json(&self) -> String {
         let (message, next) = self.words();
         let mut error = json!({ "code": self.code(), "message": message, "next": next });
         let (call, place) = match self {
             Self::Denied { call, .. } => (call.as_ref(), None),
+            Self::Unseen { call, .. } => (Some(call), None),
             Self::Policy { call, place, .. } => (Some(call), place.as_ref()),
             _ => (None, None),
         };

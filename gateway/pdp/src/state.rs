@@ -57,8 +57,6 @@ pub(crate) struct Pending {
     pub(crate) place: String,
     pub(crate) decide_by_ms: u64,
     pub(crate) run_within_ms: u64,
-    pub(crate) votes: u32,
-    pub(crate) voted: Vec<String>,
     pub(crate) reason: String,
     pub(crate) asked_us: u64,
     /// Whether pieces of what its program writes are wanted while it runs.
@@ -151,6 +149,11 @@ impl State {
         Self { boot, ..Self::default() }
     }
 
+    /// What operators' acts say: who they are, their groups, whose yes calls wait for.
+    pub(crate) const fn acts(&self) -> &Acts {
+        &self.acts
+    }
+
     /// The agent that has this token, if it may still call.
     pub(crate) fn by_token(&self, digest: &[u8; 32]) -> Option<(&String, &Agent)> {
         self.agents.iter().find(|(_, agent)| agent.token == *digest && !agent.revoked)
@@ -236,6 +239,7 @@ impl State {
                     self.operators.insert(name, Operator { key, recipient });
                 }
             }
+            "operator-remove" => drop(self.operators.remove(&name)),
             "agent-add" => {
                 let token = unhex_array(fact("token"));
                 if let (Some(token), Ok(disk_uid), Some(call)) =
@@ -320,6 +324,8 @@ impl State {
         let grant = envelope.facts.get("grant").map(String::as_str);
         self.grants.settle(call, grant);
         let came = match fact("answer").as_str() {
+            // nobody was asked, since what it is about could not be shown
+            "approval" if !fact("unseen").is_empty() => Came::Not("unseen".to_owned()),
             "approval" if grant.is_none() => Came::Pending,
             "blocked" => Came::Not(fact("reason")),
             answer => {
@@ -348,8 +354,6 @@ impl State {
                 place: fact("place.input"),
                 decide_by_ms: number("decide_by_ms"),
                 run_within_ms: number("run_within_ms"),
-                votes: u32::try_from(number("votes")).unwrap_or(u32::MAX).max(1),
-                voted: Vec::new(),
                 reason: fact("reason"),
                 asked_us: envelope.wall_us,
                 streams: fact("streams") == "yes",
@@ -364,11 +368,8 @@ impl State {
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         match fact("verdict").as_str() {
-            "vote" => {
-                if let Some(pending) = self.pending.get_mut(&call) {
-                    pending.voted.push(fact("operator"));
-                }
-            }
+            // `acts` counts them
+            "vote" => {}
             "accept" => {
                 self.proposals.take(envelope);
                 let came = begun(envelope);
@@ -472,6 +473,26 @@ mod tests {
         let draft = Draft::new(Kind::Refused, &[("count", count)]);
         let envelope = draft.into_envelope([1; 16], 0, 0, BTreeMap::new());
         chain.append(envelope).unwrap().record().clone()
+    }
+
+    #[test]
+    fn what_could_not_be_shown_waits_for_nobody() {
+        let (mut chain, mut state) = (Chain::default(), State::new([1; 16]));
+        for (call, unseen) in [(1, false), (2, true)] {
+            let facts =
+                [("agent", "a"), ("capability", "filesystem.delete@1"), ("answer", "approval")];
+            let mut draft = Draft::new(Kind::Decision, &facts);
+            draft.call = Some([call; 16]);
+            if unseen {
+                draft.facts.insert("unseen".to_owned(), "too_large".to_owned());
+            }
+            let envelope = draft.into_envelope([1; 16], 0, 0, BTreeMap::new());
+            let record = chain.append(envelope).unwrap().record().clone();
+            state.apply(&record).unwrap();
+            assert_eq!(state.pending.contains_key(&[call; 16]), !unseen);
+        }
+        let came = state.calls.get(&[2; 16]).map(|known| known.came.clone());
+        assert_eq!(came, Some(Came::Not("unseen".to_owned())));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::os::fd::{AsFd, OwnedFd};
 
-const ENTRIES_MAX: usize = 10_000;
-const BYTES_MAX: u64 = 256 << 20;
+/// Most names beneath a directory, and most bytes of all files together or of one.
+pub(super) const ENTRIES_MAX: usize = 10_000;
+pub(super) const BYTES_MAX: u64 = 256 << 20;
 /// Each level takes a descriptor, of which a worker has 32.
 const LEVELS_MAX: usize = 16;
 const CHUNK_BYTES: usize = 64 << 10;
@@ -22,8 +23,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// A directory that was read whole.
 pub(super) struct Tree {
     hash: Sha256,
-    entries: usize,
-    bytes: u64,
+    pub(super) entries: usize,
+    pub(super) bytes: u64,
 }
 
 /// `filesystem.digest`.
@@ -42,7 +43,7 @@ pub(super) fn of_workspace() -> Result<Tree, &'static str> {
 }
 
 impl Tree {
-    fn read(top: &OwnedFd) -> Result<Self, &'static str> {
+    pub(super) fn read(top: &OwnedFd) -> Result<Self, &'static str> {
         let mut tree = Self { hash: Sha256::new(), entries: 0, bytes: 0 };
         tree.directory(top, 0)?;
         Ok(tree)
@@ -113,25 +114,30 @@ impl Tree {
             return Err("too_large");
         }
         self.hash.update(length.to_be_bytes());
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut left = length;
-        loop {
-            let count = read(file.as_fd(), &mut chunk).map_err(code)?;
-            let part = chunk.get(..count).unwrap_or_default();
-            self.hash.update(part);
-            left = left.wrapping_sub(u64::try_from(count).unwrap_or(0));
-            match (count, left) {
-                (0, 0) => return Ok(()),
-                // it was written meanwhile: no digest says what it is
-                (0, _) => return Err("changed"),
-                _ if left > length => return Err("changed"),
-                _ => {}
-            }
-        }
+        content(file, length, &mut self.hash)
     }
 
     fn number(&mut self, number: usize) {
         self.hash.update(u64::try_from(number).unwrap_or(u64::MAX).to_be_bytes());
+    }
+}
+
+/// Takes the content of a file, which is so long.
+pub(super) fn content(file: &OwnedFd, length: u64, hash: &mut Sha256) -> Result<(), &'static str> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut left = length;
+    loop {
+        let count = read(file.as_fd(), &mut chunk).map_err(code)?;
+        let part = chunk.get(..count).unwrap_or_default();
+        hash.update(part);
+        left = left.wrapping_sub(u64::try_from(count).unwrap_or(0));
+        match (count, left) {
+            (0, 0) => return Ok(()),
+            // it was written meanwhile: no digest says what it is
+            (0, _) => return Err("changed"),
+            _ if left > length => return Err("changed"),
+            _ => {}
+        }
     }
 }
 

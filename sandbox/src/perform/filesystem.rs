@@ -1,7 +1,7 @@
 //! Files beneath the workspace. Every path is opened by openat2(2) beneath a directory that is opened
 //! once, with no link of any kind on the way: what was decided is what is opened.
 
-use super::Performed;
+use super::{Performed, look};
 use capabilities::{Accepted, Argument};
 use contract::base64;
 use contract::digits::hex;
@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 
 /// In the cages of delete and restore alone, the workspace and the trash lie in one mount, so that a
 /// name can move between them.
-const BESIDE_TRASH: &str = "/agent/workspace";
+pub(super) const BESIDE_TRASH: &str = "/agent/workspace";
 const TRASH: &str = "/agent/trash";
 const READ_BYTES_DEFAULT: u64 = 1 << 20;
 const COPY_BYTES_MAX: u64 = 16 << 20;
@@ -32,8 +32,8 @@ const STRICT: ResolveFlags = ResolveFlags::BENEATH
 
 /// A place: an open directory, and a name in it.
 pub(super) struct Place {
-    above: OwnedFd,
-    name: String,
+    pub(super) above: OwnedFd,
+    pub(super) name: String,
 }
 
 impl Place {
@@ -145,10 +145,14 @@ pub(super) fn stat(input: &Accepted) -> Performed {
     let status = statat(&place.above, &place.name, AtFlags::SYMLINK_NOFOLLOW).map_err(code)?;
     let changed =
         i128::from(status.st_mtime) * 1_000_000 + i128::from(status.st_mtime_nsec) / 1_000;
-    let kind = kind(FileType::from_raw_mode(status.st_mode));
-    Ok(
-        json!({ "kind": kind, "size": status.st_size, "changed_us": i64::try_from(changed).unwrap_or(0) }),
-    )
+    let named = kind(FileType::from_raw_mode(status.st_mode));
+    let changed_us = i64::try_from(changed).unwrap_or(0);
+    let mut answer = json!({ "kind": named, "size": status.st_size, "changed_us": changed_us });
+    let found = flag(input, "digest").then(|| look::at(&place)).transpose()?;
+    if let (Some(found), Some(members)) = (found, answer.as_object_mut()) {
+        members.extend(look::members(&found));
+    }
+    Ok(answer)
 }
 
 pub(super) fn mkdir(input: &Accepted) -> Performed {
@@ -222,6 +226,11 @@ pub(super) fn place(input: &Accepted, parameter: &str) -> Result<Place, &'static
 /// The same, where the workspace is mounted at `root`.
 fn place_in(root: &str, input: &Accepted, parameter: &str) -> Result<Place, &'static str> {
     let Some(Argument::Path(path)) = input.get(parameter) else { return Err("bad_input") };
+    place_of(root, path)
+}
+
+/// The same of a path.
+pub(super) fn place_of(root: &str, path: &CanonicalPath) -> Result<Place, &'static str> {
     // what lies outside is looked for from the cage's root, where there is nothing of the box
     let (root, rest) = match beneath(path) {
         Some(rest) => (root, rest),

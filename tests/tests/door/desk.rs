@@ -81,19 +81,10 @@ fn tokens(operated: &Operated) -> Result<()> {
 
 /// A second operator, signed in by the first, acts under their own name.
 fn another_operator(operated: &Operated) -> Result<()> {
-    let folder = operated.config.join("bob");
-    let (code, lines, said) = tests::krux(&folder, &["whoami"])?;
-    let bob = lines.first().with_context(|| format!("whoami: {code} {said}"))?;
-    let text =
-        |name: &str| bob.get(name).and_then(Json::as_str).map(str::to_owned).context("whoami");
-    let path = operated.config.join("boxes/box.json");
-    let mut known: Json = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-    *known.get_mut("operator").context("operator")? = json!("bob");
-    std::fs::create_dir_all(folder.join("boxes"))?;
-    std::fs::write(folder.join("boxes/box.json"), known.to_string())?;
+    let (folder, words) = operated.person("bob")?;
     let (stranger, _, _) = tests::krux(&folder, &["status"])?;
     ensure!(stranger == 4, "a stranger's exit code is {stranger}");
-    operated.krux(&["operator-add", "bob", &text("key")?, &text("recipient")?])?;
+    operated.krux(&words.each_ref().map(String::as_str))?;
     let (code, _, said) = tests::krux(&folder, &["agent", "pause", "worker"])?;
     ensure!(code == 0, "{said}");
     let (_, acts, _) = operated.try_krux(&["audit", "query", "--kind", "act"])?;
