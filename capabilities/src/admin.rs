@@ -1,6 +1,6 @@
 //! The machine itself, for the agents that a policy lets near it: init reports and acts. What changes
 //! something is a `setting`, which no policy of a box lets through without a person
-//! (`policies/system.yaml`).
+//! (`policies/system.yaml`). A proposal changes nothing: it is a `message` to operators, which pdp keeps.
 
 use crate::declaration::{
     Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
@@ -46,6 +46,63 @@ pub(crate) static LOGS: Declaration = Declaration {
     undo: None,
     failures: &[],
     examples: &[Example { title: "the newest lines", input: "{}", ends: "ok" }],
+};
+
+pub(crate) static PROPOSE_POLICY: Declaration = Declaration {
+    name: "system.propose_policy",
+    version: 1,
+    purpose: "Proposes a text as the box's policy, whole. It changes nothing: the text is checked like one that \
+              is applied, and kept; operators see who proposed it, why, and what it would change, and one of \
+              them applies it or refuses it.",
+    when: "When something is asked for or blocked again and again that a better policy would let through, or \
+           the other way round. Operators have the text that is in force.",
+    parameters: &[
+        Parameter {
+            name: "text",
+            shape: Shape::Text { bytes_max: 1 << 20 },
+            required: true,
+            meaning: "the whole policy, as YAML",
+        },
+        Parameter {
+            name: "why",
+            shape: Shape::Text { bytes_max: 500 },
+            required: true,
+            meaning: "what it is to change, and why, for those who answer",
+        },
+    ],
+    answers: &[
+        ("status", "`proposed`"),
+        ("digest", "SHA-256 of the text"),
+        ("next", "what comes now"),
+    ],
+    effects: &[Template {
+        kind: Kind::Message,
+        form: Form::Exact,
+        fields: &[
+            (Field::To, Source::Text("operators/policy")),
+            (Field::Bytes, Source::LengthOf("text")),
+        ],
+    }],
+    performer: Performer::Pdp,
+    risk: Risk::R1,
+    undo: Some("an operator, who refuses it"),
+    failures: &[Failure {
+        code: "bad_policy",
+        when: "the box would not take the text: its form, its size, or an invariant that would not hold",
+        next: "correct it where `line` and `column` say, or as the message says",
+    }],
+    examples: &[
+        Example {
+            title: "nothing but reading",
+            input: r#"{"text":"policy: box\nversion: 1\nrules:\n  - { name: reads, agents: [any], effects: [read], where: { path: { under: /workspace } }, decision: autonomous }\n","why":"these agents only read"}"#,
+            ends: "ok",
+        },
+        Example {
+            title: "a word that is none",
+            input: r#"{"text":"policy: box\nversion: 1\nrulez: []\n","why":"a mistake"}"#,
+            ends: "bad_policy",
+        },
+    ],
 };
 
 pub(crate) static SERVICES: Declaration = Declaration {

@@ -60,6 +60,7 @@ pub const CATALOGUE: &[&Declaration] = &[
     &admin::BOOT,
     &system::INFO,
     &admin::LOGS,
+    &admin::PROPOSE_POLICY,
     &admin::REBOOT,
     &admin::RESTART_SERVICE,
     &admin::SERVICES,

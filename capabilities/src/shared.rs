@@ -12,6 +12,8 @@ pub enum Place {
     Services,
     /// When the box booted, and how.
     Boot,
+    /// The persons who supervise it: what they are sent, no agent is told.
+    Operators,
 }
 
 impl Place {
@@ -21,6 +23,7 @@ impl Place {
         match self {
             Self::Services => "the box's services",
             Self::Boot => "the box's boot",
+            Self::Operators => "the operators",
         }
     }
 }
@@ -32,7 +35,7 @@ pub enum Shared {
     Nothing,
     /// The machines that its `connect` effects name, to which it says something and of which it hears.
     Machines,
-    /// These, which it changes.
+    /// These, which it changes, or to which it says something.
     Changes(&'static [Place]),
     /// These, which it tells of.
     Tells(&'static [Place]),
@@ -74,6 +77,7 @@ const TABLE: &[(&str, Shared)] = &[
     ("system.boot", Shared::Tells(&[Place::Boot])),
     ("system.info", Shared::Nothing),
     ("system.logs", Shared::Tells(BOTH)),
+    ("system.propose_policy", Shared::Changes(&[Place::Operators])),
     ("system.reboot", Shared::Changes(BOTH)),
     ("system.restart_service", Shared::Changes(&[Place::Services])),
     ("system.services", Shared::Tells(BOTH)),
@@ -106,9 +110,13 @@ mod tests {
             let has = |kind: Kind| declaration.effects.iter().any(|effect| effect.kind == kind);
             let shared = declaration.shared().unwrap();
             assert_eq!(has(Kind::Connect), shared == Shared::Machines, "{}", declaration.name);
-            assert_eq!(has(Kind::Setting), matches!(shared, Shared::Changes(_)));
+            let changes = matches!(shared, Shared::Changes(_));
+            assert_eq!(has(Kind::Setting) || has(Kind::Message), changes, "{}", declaration.name);
+            if has(Kind::Message) {
+                assert_eq!(shared, Shared::Changes(&[Place::Operators]), "{}", declaration.name);
+            }
             // one whose effects are none of these has files of its caller alone, or says what it is for
-            for kind in [Kind::Message, Kind::Secret, Kind::Push, Kind::Fetch, Kind::Resolve] {
+            for kind in [Kind::Secret, Kind::Push, Kind::Fetch, Kind::Resolve] {
                 assert!(!has(kind), "{}: say what its {kind} shares", declaration.name);
             }
             if matches!(declaration.performer, Performer::Service(_)) {

@@ -19,7 +19,8 @@ use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const PAGE_RECORDS: u64 = 10_000;
+/// Most records that one query asks for.
+pub(crate) const PAGE_RECORDS: u64 = 10_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -111,7 +112,7 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
 }
 
 /// Every page from `from` on; returns the ledger's length.
-fn pages(
+pub(crate) fn pages(
     desk: &Desk,
     from: u64,
     act: impl Fn(u64) -> Act,

@@ -47,7 +47,11 @@ pub(crate) fn status(desk: &Desk, as_json: bool) -> Result<Ended> {
         ("rings", rings(&status)),
         ("ledger", format!("{} records", number("records"))),
     ];
-    rows.iter().for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
+    let shadow = crate::policy::shadow::brief(&status).map(|said| ("in shadow", said));
+    let proposed = number("proposals");
+    let proposed = (proposed > 0).then(|| ("proposed", format!("{proposed} policies")));
+    let rows = rows.iter().chain(&shadow).chain(&proposed);
+    rows.for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
     Ok(Ended::Done)
 }
 

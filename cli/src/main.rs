@@ -35,6 +35,7 @@ use std::process::ExitCode;
   krux approve list; krux approve accept CALL
   krux audit export ledger.bin; krux audit verify ledger.bin
   krux policy explain policies/team.yaml --agent build-1 --capability filesystem.read --input '{\"path\":\"a.key\"}'
+  krux policy shadow start mine.yaml; krux policy shadow show
   krux completions bash > ~/.local/share/bash-completion/completions/krux
 
 Exit codes: 0 done; 1 the answer is no, or it failed; 2 wrong words or an unreadable file; 3 nothing of

@@ -1,11 +1,13 @@
-//! `krux policy`: check, fmt, schema, test, explain, prove, diff, replay.
+//! `krux policy`: check, fmt, schema, test, explain, prove, diff, reach, replay; show, apply, revert, shadow.
 
 mod change;
 mod explain;
 mod lint;
+mod proposals;
 mod question;
 mod reach;
 mod replay;
+pub(crate) mod shadow;
 mod words;
 
 use crate::ended::Ended;
@@ -49,8 +51,8 @@ pub(crate) enum Command {
     /// The regions of calls whose answer changes from one text to another, the milder ones first, each
     /// with a call.
     Diff(question::Compare),
-    /// Which agents get what one agent has to another, or to a machine, by any chain of calls that is let through:
-    /// each step with a call. Exit code 1 if one does.
+    /// Which agents get what one agent has to another, to a machine, or out as a message, by any chain of calls
+    /// that is let through: each step with a call. Exit code 1 if one does.
     Reach(reach::Reach),
     /// Decides again what a ledger's export says was decided: each must come out as it was recorded, or,
     /// with `--against`, says what another text would change. Exit code 1 when anything differs.
@@ -66,7 +68,11 @@ pub(crate) enum Command {
     /// Replaces a box's policy as a whole, after it was checked here and what changes was said.
     Apply {
         /// The text.
-        file: String,
+        #[arg(required_unless_present = "proposal")]
+        file: Option<String>,
+        /// Instead of a text here, the one that this call proposed.
+        #[arg(long, value_name = "CALL", conflicts_with = "file")]
+        proposal: Option<String>,
         /// Does not, if any call would be answered more mildly.
         #[arg(long)]
         only_tightens: bool,
@@ -77,6 +83,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },
+    /// Texts that agents proposed and nobody answered.
+    Proposals,
+    /// One of them: who proposed it and why, what it would change, and which recorded decisions.
+    Proposal(proposals::Words),
+    /// A candidate that decides beside a box's policy: begun, looked at, ended.
+    #[command(subcommand)]
+    Shadow(shadow::Command),
     /// Says what a box's agent would get, limits used up included.
     ExplainBox {
         #[command(flatten)]
@@ -140,6 +153,7 @@ impl Command {
 /// Commands at a box.
 pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended> {
     let answer = match command {
+        Command::Shadow(command) => return shadow::run(desk, command, as_json),
         Command::Show { version: None } => desk.act(Act::PolicyShow)?,
         Command::Show { version: Some(version) } => {
             json!({ "version": version, "text": change::text(desk, *version)? })
@@ -153,8 +167,17 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             let (agent, capability) = (agent.clone(), capability.clone());
             desk.act(Act::PolicyExplain { agent, capability, input: input.clone() })?
         }
-        Command::Apply { file, only_tightens } => {
-            match change::apply(desk, file, &read(file)?, *only_tightens, as_json)? {
+        Command::Proposals => desk.act(Act::PolicyProposals)?,
+        Command::Proposal(words) => return proposals::run(desk, words, as_json),
+        Command::Apply { file, proposal, only_tightens } => {
+            let text = match (file, proposal) {
+                (Some(file), _) => read(file)?,
+                (None, Some(call)) => proposals::of(desk, call)?.text,
+                (None, None) => return Ok(Ended::Usage),
+            };
+            let named = file.as_deref().or(proposal.as_deref()).unwrap_or_default();
+            let proposal = proposal.as_deref();
+            match change::apply(desk, (named, &text), proposal, *only_tightens, as_json)? {
                 Some(answer) => answer,
                 None => return Ok(Ended::No),
             }
@@ -181,6 +204,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default());
         }
         Command::History => change::history(&answer),
+        Command::Proposals => proposals::lines(&answer).iter().for_each(|line| render::line(line)),
         Command::Apply { .. } | Command::Revert { .. } => {
             let version = answer.get("version").map(render::text).unwrap_or_default();
             render::line(&format!("in force, as version {version}"));
@@ -204,6 +228,9 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Replay(words) => replay::run(words, as_json),
         Command::Explain { set, asked } => explain::run(&read_set(set)?, asked, as_json),
         Command::Show { .. }
+        | Command::Shadow(_)
+        | Command::Proposals
+        | Command::Proposal(_)
         | Command::History
         | Command::Apply { .. }
         | Command::Revert { .. }
@@ -287,8 +314,7 @@ fn read_set(files: &SetFiles) -> Result<Set> {
 }
 
 fn read_layer(file: &str) -> Result<Layer> {
-    let text = read(file)?;
-    parse(&text).map_err(|error| anyhow::anyhow!("{}", render::mistake(file, &text, &error)))
+    change::parsed(file, &read(file)?)
 }
 
 fn read(file: &str) -> Result<String> {

@@ -39,7 +39,7 @@ fn shipped_policies_check_and_pass_their_tables() {
     assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
     let words = ["policy", "test", "policies/team.yaml", "--limits", "policies/system.yaml"];
     let output = krux(&[&words[..], &["--cases", "policies/team.cases.yaml"]].concat());
-    assert!(shown(&output).contains("41 passed, 0 failed"), "{}", shown(&output));
+    assert!(shown(&output).contains("46 passed, 0 failed"), "{}", shown(&output));
     let output = krux(&[&words[..], &["--cases", "policies/personal.cases.yaml"]].concat());
     assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
 }
@@ -76,4 +76,27 @@ fn programs_get_json_and_shells_get_completions() {
     let output = krux(&["capability", "show", "filesystem.fly"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(shown(&output).contains("krux capability list"));
+}
+
+#[test]
+fn a_policy_is_applied_from_a_file_or_from_a_proposal_and_not_from_both() {
+    let call = "00".repeat(16);
+    for (words, said) in [
+        (vec![], "<FILE>"),
+        (vec!["policies/team.yaml", "--proposal", &call], "cannot be used with"),
+    ] {
+        let output = krux(&[&["policy", "apply"], &words[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(shown(&output).contains(said), "{}", shown(&output));
+    }
+    let both = ["policy", "proposal", call.as_str(), "--refuse", "--ledger", "export.bin"];
+    assert!(shown(&krux(&both)).contains("cannot be used with"));
+    for (words, said) in [
+        (["policy", "shadow", "--help"], "decides beside"),
+        (["policy", "apply", "--help"], "--proposal <CALL>"),
+    ] {
+        let output = krux(&words);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(shown(&output).contains(said), "{}", shown(&output));
+    }
 }

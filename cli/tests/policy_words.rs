@@ -139,8 +139,12 @@ fn reach(rules: &str, words: &[&str]) -> (Option<i32>, Vec<(String, String)>, Js
 
 #[test]
 fn agents_reach_each_other_by_what_they_share_and_by_nothing_else() {
-    // files are each agent's own, and no setting changes without a person
+    // files are each agent's own, and no setting changes without a person; an admin proposes a policy to operators
+    let is_proposal =
+        |(from, to): &(String, String)| from.starts_with("admin") && to == "the operators";
     let (code, ways, said) = reach("", &[]);
+    assert!(code == Some(1) && ways.len() == 2 && ways.iter().all(is_proposal), "{said}");
+    let (code, ways, said) = reach("", &["--agent", "a", "--agent", "b"]);
     assert_eq!((code, ways.len()), (Some(0), 0), "{said}");
     // an admin restarts a service if a person says so, and another admin sees that
     let (code, ways, said) = reach("", &["--with-approvals"]);
@@ -187,8 +191,8 @@ fn agents_reach_each_other_by_what_they_share_and_by_nothing_else() {
     assert!(place.starts_with("203.0.113.") && place.ends_with(":443"), "{place}");
     assert_eq!(edge.get("answer").and_then(Json::as_str), Some("approval"));
     // without a person nobody runs code
-    let (code, ways, said) = reach(&rules, &[]);
-    assert_eq!((code, ways.len()), (Some(0), 0), "{said}");
+    let (_, ways, said) = reach(&rules, &[]);
+    assert!(ways.iter().all(is_proposal), "{said}");
     // from one of them
     let (_, ways, _) = reach(&rules, &["--with-approvals", "--from", "build-3"]);
     assert!(ways.iter().all(|(from, _)| from == "build-3") && !ways.is_empty(), "{ways:?}");
@@ -210,7 +214,7 @@ fn a_chain_goes_by_an_agent_between() {
     let all = said.get("reaches").and_then(Json::as_array).unwrap();
     let machine = all.iter().find(|one| {
         one.get("from").and_then(Json::as_str) == Some("lifter")
-            && one.get("is_machine") == Some(&Json::Bool(true))
+            && one.get("is_outside") == Some(&Json::Bool(true))
     });
     // it connects nowhere itself: by the boot and one of those who do
     let by = machine.unwrap().get("by").and_then(Json::as_array).unwrap();

@@ -8,7 +8,7 @@ import subprocess
 import tomllib
 import uuid
 
-from . import attacks, inputs, kernel, programs, toolbox, tools
+from . import attacks, inputs, kernel, others, programs, toolbox, tools
 from .places import BUILD, ROOT, cache, key
 from .progress import Refused, stage
 
@@ -22,7 +22,7 @@ MKOSI_ARCH = {"x86_64": "x86-64", "aarch64": "arm64"}
 # what the test images leave out of the release image, so that the probe can stand in its place
 TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "hostile": [], "ringless": [], "smoke": []}
 # where a test image has the malicious program: one that reads, and one whose command says where it writes
-ATTACKED = {"cage": "wc", "smoke": "sort"}
+ATTACKED = {"cage": "wc", "ringless": "sort", "smoke": "sort"}
 EMPTY_UUID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -58,7 +58,9 @@ def build(arch="x86_64", output=BUILD, target_dir=None, test=None):
             add_tests(binaries, work / "tree", test)
             if test in ATTACKED:
                 add_attacks(box, ATTACKED[test], work / "tree/usr/lib/kruxos-test/attacks")
-            if test == "cage":
+            if test == "ringless":
+                shutil.copytree(others.build(), work / "tree/usr/lib/kruxos-test/attacks", dirs_exist_ok=True)
+            if test in programs.FEATURED:
                 widen_forker(work / "tree/usr/lib/kruxos/services/forker.toml")
         copy(built_kernel.config, output / f"{name(arch, test)}.kernel-config")
         write(output / f"{name(arch, test)}.toolboxhash", box.root + "\n")

@@ -9,7 +9,7 @@ import subprocess
 import tomllib
 from dataclasses import dataclass
 
-from . import disk, inputs, kernel, programs, tools
+from . import disk, inputs, kernel, programs, toolbox, tools
 from .places import BUILD, ROOT, cache, key
 from .progress import Refused, stage
 
@@ -18,9 +18,13 @@ SELFTESTS = "tools/testing/selftests"
 # as lib.mk of the selftests has it, and static, since the disk has no library; their warnings are not ours. Not
 # optimised, as most of their Makefiles have it: some touch memory for nobody to read
 FLAGS = ["-static", "-s", "-w", "-pthread", "-D_GNU_SOURCE="]
-MOUNT_POINTS = ["bin", "dev", "mnt", "proc", "sys", "tmp", "work"]
+MOUNT_POINTS = ["bin", "dev", "mnt", "proc", "run", "sys", "tmp", "var", "work"]
 # what a program may ask of a shell, and of /bin: PID 1 under another name
 NAMES = ["sh", "sleep"]
+# what scripts run, from the packages of tools.toml; in one folder, as they have no PATH
+TOOLS = ["bash", "cat", "conntrack", "date", "dirname", "grep", "head", "ip", "kill", "mktemp", "nft", "ping", "ping6",
+         "readlink", "rm", "sed", "sleep", "socat", "sort", "sysctl", "taskset", "timeout", "tr", "wc", "xargs"]
+LINKS = {"bin/bash": "../usr/bin/bash", "lib64": "usr/lib64", "var/run": "../run"}
 SECONDS_MAX = 120
 # the memory of the machine is 1 GiB, and what the tests of memory cgroups write is a tenth of it
 DISK_BYTES = 1 << 30
@@ -49,8 +53,17 @@ def listed():
                           of.get("instead", {}), bound)
 
 
+def scripts():
+    """Every script of programs.toml with its bound in seconds; what they include has none."""
+    for folder, of in tomllib.loads((FOLDER / "programs.toml").read_text()).items():
+        for name in of.get("scripts", []):
+            yield f"{folder}/{name}", of.get("seconds_max", SECONDS_MAX)
+        for name in of.get("included", []):
+            yield os.path.normpath(f"{folder}/{name}"), None
+
+
 def compiled():
-    """The folder of the programs and their list, from cache if nothing of it changed."""
+    """The folder of the programs, scripts and their list, from cache if nothing of it changed."""
     deb, _ = inputs.fetch("kernel")
     pins = tomllib.loads((FOLDER / "packages.toml").read_text())
     libraries = {name: inputs.fetch_pin(pin)[0] for name, pin in pins.items()}
@@ -69,8 +82,10 @@ def compiled():
         # what the programs call is what this source offers, not what the tools tree's headers say
         kernel.make("x86_64", work, ["headers_install", f"INSTALL_HDR_PATH={work / 'kernel'}"])
         compile_all(new, work)
-        lines = [f"{program.place} {program.seconds_max}\n" for program in listed() if program.seconds_max]
-        (new / "list").write_text("".join(lines))
+        for place, _ in scripts():
+            disk.copy(kernel.source() / SELFTESTS / place, new / place, 0o755)
+        bounds = [*((program.place, program.seconds_max) for program in listed()), *scripts()]
+        (new / "list").write_text("".join(f"{place} {bound}\n" for place, bound in bounds if bound))
         tools.remove(work)
         new.rename(folder)
     return folder
@@ -113,6 +128,37 @@ def replaced(program, tree, work):
     return work / first
 
 
+def unpacked_tools():
+    """What scripts run, with its libraries: a folder for /usr, from cache if nothing of it changed."""
+    pins = tomllib.loads((FOLDER / "tools.toml").read_text())
+    recipe = key(pathlib.Path(__file__), pathlib.Path(toolbox.__file__), FOLDER / "tools.toml")
+    folder = cache() / f"selftests-tools-{recipe}"
+    with stage("tools of selftests") as outcome:
+        if folder.exists():
+            outcome("cached")
+            return folder
+        new, packages = folder.with_suffix(".new"), folder.with_suffix(".packages")
+        tools.remove(new)
+        tools.remove(packages)
+        for name, pin in pins.items():
+            wanted = {"package": name, "architecture": "amd64", "newest": pin["version"], **pin}
+            inputs.unpack(inputs.fetch_pin(wanted)[0], packages)
+        found = {f"bin/{name}": tool(name, packages / "usr") for name in TOOLS}
+        for place, source in {**found, **toolbox.closure("x86_64", packages, found.values())}.items():
+            disk.copy(source, new / place, 0o755)
+        tools.remove(packages)
+        new.rename(folder)
+    return folder
+
+
+def tool(name, usr):
+    """The file of a program, wherever its package has it."""
+    for place in ("bin", "sbin"):
+        if (usr / place / name).exists():
+            return (usr / place / name).resolve()
+    raise Refused(f"no package of tests/selftests/tools.toml holds {name}")
+
+
 def unused(programs, tree):
     """What `instead` names and no program holds: a test that was changed needs another look."""
     texts = {}
@@ -128,7 +174,7 @@ def build(output=BUILD, target_dir=None):
     built_kernel = kernel.build("x86_64")
     # with every program of a test image, so that cargo finds what those images' builds left
     binaries = programs.build("x86_64", target_dir, test="selftests")
-    made = compiled()
+    made, usr = compiled(), unpacked_tools()
     output = pathlib.Path(output)
     work, image = output / "work-selftests", output / "selftests.raw"
     tools.remove(work)
@@ -136,10 +182,13 @@ def build(output=BUILD, target_dir=None):
         for name in MOUNT_POINTS:
             (work / name).mkdir(parents=True)
         shutil.copytree(made, work / "selftests")
+        shutil.copytree(usr, work / "usr")
         disk.copy(binaries / "selftests", work / "init", 0o755)
         disk.write(work / "etc/hosts", "127.0.0.1 localhost\n")
         for name in NAMES:
             (work / "bin" / name).symlink_to("/init")
+        for place, target in LINKS.items():
+            (work / place).symlink_to(target)
         with open(image, "wb") as out:
             out.truncate(DISK_BYTES)
         environment, words = tools.inside(["mkfs.ext4", "-q", "-E", "root_owner=0:0", "-d", work, image], write=[output])

@@ -11,7 +11,7 @@ use crate::filter::Filters;
 use crate::lease::Claim;
 use crate::origin::Origin;
 use crate::pool::{Ending, Pool, Stages};
-use crate::reserve::{self, Ceilings, Live};
+use crate::reserve::{Ceilings, Live, Share};
 use crate::rings::Rings;
 use crate::slot::{Bound, Building, Dying, Parked, Prepared};
 use crate::waiting::Waiting;
@@ -103,7 +103,7 @@ impl Cages {
             filters: Filters::compile()?,
             origin: Origin::open()?,
             disk: cgroup::data_disk()?,
-            ceilings: Ceilings::of(reserve::machine_bytes()),
+            ceilings: Ceilings::of(linux::memory::machine_bytes().unwrap_or(0)),
             agents: VecDeque::new(),
             build_after_ms: 0,
             lately_us: 0,
@@ -119,7 +119,7 @@ impl Cages {
         let of_agent = prepared().filter(|(_, slot)| slot.spec.agent == spec.agent).count();
         let many = prepared().count() >= PREPARED_MAX || of_agent >= PREPARED_OF_AGENT_MAX;
         let agent = spec.agent.disk_uid;
-        let fits = || self.ceilings.admit(&self.live(), agent, memory_of(spec));
+        let fits = || self.ceilings.admit(&self.live(), agent, share_of(spec));
         // one that is to be alone may wait for long
         if !spec.alone && self.waiting.is_empty() && !many && !self.is_full() && fits() {
             // one that fails has the ticket's time to be built anew
@@ -157,8 +157,8 @@ impl Cages {
         let Some(kind) = Kind::of(&spec) else {
             return self.said.push(Said::Refused(spec.call, Refusal::BadSpec));
         };
-        let memory_bytes = memory_of(&spec);
-        self.waiting.push_back(Waiting { spec, fds, kind, memory_bytes, since_us });
+        let share = share_of(&spec);
+        self.waiting.push_back(Waiting { spec, fds, kind, share, since_us });
         self.serve();
     }
 
@@ -351,10 +351,9 @@ impl Cages {
 
     /// What is reserved: by calls that have begun, and by those that a cage is prepared for.
     fn live(&self) -> Vec<Live> {
-        let bound = self.pool.bound().map(|(_, slot)| (slot.claim.agent, slot.memory_bytes));
+        let bound = self.pool.bound().map(|(_, slot)| (slot.claim.agent, slot.share));
         let prepared = self.pool.prepared();
-        let prepared =
-            prepared.map(|(_, slot)| (slot.spec.agent.disk_uid, slot.limits.memory_bytes));
+        let prepared = prepared.map(|(_, slot)| (slot.spec.agent.disk_uid, slot.share()));
         bound.chain(prepared).collect()
     }
 
@@ -374,9 +373,8 @@ impl Cages {
             return None;
         }
         let live = self.live();
-        let fits = |call: &Waiting| {
-            self.ceilings.admit(&live, call.spec.agent.disk_uid, call.memory_bytes)
-        };
+        let fits =
+            |call: &Waiting| self.ceilings.admit(&live, call.spec.agent.disk_uid, call.share);
         let calls = self.waiting.iter().enumerate();
         let calls = calls.filter(|(at, call)| {
             self.pool.has_parked(&call.kind) && fits(call) && self.may_begin(call.claim(), *at)
@@ -469,9 +467,10 @@ impl Cages {
     }
 }
 
-/// The memory cap that a call is cut to.
-fn memory_of(spec: &Spec) -> u64 {
-    cut::limits(&spec.effects, &spec.limits).0.memory_bytes
+/// What a call reserves.
+fn share_of(spec: &Spec) -> Share {
+    let (limits, _) = cut::limits(&spec.effects, &spec.limits);
+    Share::of(&spec.effects, limits.memory_bytes)
 }
 
 fn abandon(ending: Ending<Slots>) -> Dying {

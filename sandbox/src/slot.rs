@@ -10,6 +10,7 @@ use crate::inside;
 use crate::lease::Claim;
 use crate::network::Packets;
 use crate::origin::{Equipment, Origin};
+use crate::reserve::Share;
 use crate::rings::Ring;
 use capabilities::Class;
 use contract::perform::{CallId, FromWorker, Go, Limits, Outcome, Spec, Used, VERSION, Work};
@@ -55,7 +56,7 @@ pub(crate) struct Prepared {
     packets: Packets,
     /// What it was prepared for, and for nothing else.
     pub(crate) spec: Spec,
-    pub(crate) limits: Limits,
+    limits: Limits,
     /// The code that it ends with where the ring that it tries holds.
     tries: Option<&'static str>,
     begun_ms: u64,
@@ -69,8 +70,9 @@ pub(crate) struct Bound {
     packets: Packets,
     pub(crate) call: CallId,
     pub(crate) claim: Claim,
+    pub(crate) share: Share,
     /// Its memory cap.
-    pub(crate) memory_bytes: u64,
+    memory_bytes: u64,
     /// The code that it ends with where the ring that it tries holds, and where its answer goes.
     tries: Option<(&'static str, File)>,
     /// The worker said that it tries it now.
@@ -226,6 +228,11 @@ impl Prepared {
         self.cage.socket.as_fd()
     }
 
+    /// What its call reserves.
+    pub(crate) fn share(&self) -> Share {
+        Share::of(&self.spec.effects, self.limits.memory_bytes)
+    }
+
     /// When it was made ready, in milliseconds of boot time.
     pub(crate) const fn begun_ms(&self) -> u64 {
         self.begun_ms
@@ -252,6 +259,7 @@ impl Prepared {
                 packets,
                 call,
                 claim: Claim::of(&spec),
+                share: Share::of(&spec.effects, limits.memory_bytes),
                 memory_bytes: limits.memory_bytes,
                 deadline_ms: begun_us / 1_000 + limits.wall_ms,
                 begun_us,

@@ -2,6 +2,7 @@
 
 use crate::cage::Kind;
 use crate::lease::Claim;
+use crate::reserve::Share;
 use contract::perform::Spec;
 use std::os::fd::OwnedFd;
 
@@ -15,8 +16,7 @@ pub(crate) struct Waiting {
     pub(crate) spec: Spec,
     pub(crate) fds: [OwnedFd; 2],
     pub(crate) kind: Kind,
-    /// Its memory cap.
-    pub(crate) memory_bytes: u64,
+    pub(crate) share: Share,
     /// When its ticket was heard, in microseconds of boot time.
     pub(crate) since_us: u64,
 }

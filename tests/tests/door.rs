@@ -8,6 +8,8 @@ mod admin;
 mod approvals;
 #[path = "door/bad_input.rs"]
 mod bad_input;
+#[path = "door/changes.rs"]
+mod changes;
 #[path = "door/codes.rs"]
 mod codes;
 #[path = "door/cuts.rs"]
@@ -26,6 +28,8 @@ mod hostile;
 mod kills;
 #[path = "door/neighbours.rs"]
 mod neighbours;
+#[path = "door/others.rs"]
+mod others;
 #[path = "door/streams.rs"]
 mod streams;
 #[path = "door/verdicts.rs"]

@@ -3,9 +3,9 @@
 use super::replay::SYSTEM;
 use crate::remote::{Desk, sha256};
 use crate::render;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use contract::statement::Act;
-use policy::{Set, parse};
+use policy::{Diff, Layer, Set, parse};
 use serde_json::Value as Json;
 
 /// The text of a version, which is the one that the box's history names.
@@ -25,23 +25,30 @@ pub(super) fn text(desk: &Desk, version: u64) -> Result<String> {
     String::from_utf8(bytes).context("the text is no UTF-8")
 }
 
-/// Applies a text after saying what changes; nothing where a gate kept it from being applied.
-pub(super) fn apply(
-    desk: &Desk,
-    file: &str,
-    text: &str,
-    only_tightens: bool,
-    as_json: bool,
-) -> Result<Option<Json>> {
-    let layer = match parse(text) {
-        Ok(layer) => layer,
-        Err(error) => bail!("{}", render::mistake(file, text, &error)),
-    };
+/// The layer that a text is; a mistake is shown with its place.
+pub(super) fn parsed(file: &str, text: &str) -> Result<Layer> {
+    parse(text).map_err(|error| anyhow!("{}", render::mistake(file, text, &error)))
+}
+
+/// What a layer would change of a box's policy.
+pub(super) fn from_now(desk: &Desk, layer: Layer) -> Result<Diff> {
     let system = parse(SYSTEM)?;
     let shown = desk.act(Act::PolicyShow)?;
     let now = shown.get("text").and_then(Json::as_str).context("the box shows no policy")?;
     let now = Set::new(parse(now)?, vec![system.clone()])?;
-    let diff = policy::diff(&now, &Set::new(layer, vec![system])?)?;
+    Ok(policy::diff(&now, &Set::new(layer, vec![system])?)?)
+}
+
+/// Applies a text, which a call may have proposed, after saying what changes; nothing where a gate kept it
+/// from being applied.
+pub(super) fn apply(
+    desk: &Desk,
+    (file, text): (&str, &str),
+    proposal: Option<&str>,
+    only_tightens: bool,
+    as_json: bool,
+) -> Result<Option<Json>> {
+    let diff = from_now(desk, parsed(file, text)?)?;
     let milder = diff.changed().iter().filter(|changed| changed.loosens()).count();
     if !as_json {
         for changed in diff.changed().iter().filter(|changed| changed.loosens()) {
@@ -57,7 +64,8 @@ pub(super) fn apply(
         render::complain("not applied: it does not only tighten");
         return Ok(None);
     }
-    let act = Act::PolicyApply { body: sha256(text.as_bytes()) };
+    let proposal = proposal.map(str::to_owned);
+    let act = Act::PolicyApply { body: sha256(text.as_bytes()), proposal };
     desk.send(act, Some(text.as_bytes()))?.json().map(Some)
 }
 
@@ -70,7 +78,7 @@ pub(super) fn revert(desk: &Desk, to: Option<u64>, as_json: bool) -> Result<Opti
         Some(to) => to,
         None => before?,
     };
-    apply(desk, &format!("version {to}"), &text(desk, to)?, false, as_json)
+    apply(desk, (&format!("version {to}"), &text(desk, to)?), None, false, as_json)
 }
 
 /// Shows which texts were in force.

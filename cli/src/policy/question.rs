@@ -122,38 +122,54 @@ pub(crate) fn diff(words: &Compare, as_json: bool) -> Result<bool> {
         Some(file) => Some(count(&diff, file)?),
         None => None,
     };
-    let calls = |number: usize| Some(counted.as_ref()?.get(number).copied().unwrap_or(0));
     if as_json {
-        let each = diff.changed().iter().enumerate().map(|(number, changed)| {
-            let regions: Vec<String> =
-                changed.products.iter().map(|product| region(&product.to_string())).collect();
-            json!({ "effect": changed.kind.to_string(), "loosens": changed.loosens(),
-                "old": changed.old.answer.to_string(), "new": changed.new.answer.to_string(),
-                "regions": regions, "more": changed.more, "witness": changed.example.to_string(),
-                "calls": calls(number) })
-        });
-        let each: Vec<Json> = each.collect();
-        render::object(&json!({ "changed": each, "only_tightens": diff.only_tightens() }));
+        render::object(&diff_json(&diff, counted.as_deref()));
     } else {
-        for (number, changed) in diff.changed().iter().enumerate() {
-            let (old, new) = (&changed.old.answer, &changed.new.answer);
-            render::line(&format!("{}: {old} -> {new}", changed.kind));
-            for product in &changed.products {
-                render::line(&format!("  where {}", visible(&region(&product.to_string()))));
-            }
-            if changed.more > 0 {
-                render::line(&format!("  and {} regions more", changed.more));
-            }
-            render::line(&format!("  such as {}", changed.example));
-            if let Some(calls) = calls(number) {
-                render::line(&format!("  {calls} recorded calls lie there"));
-            }
-        }
-        let tightens = if diff.only_tightens() { "nothing" } else { "something" };
-        let regions = diff.changed().len();
-        render::line(&format!("{regions} regions change; {tightens} is answered more mildly"));
+        diff_lines(&diff, counted.as_deref()).iter().for_each(|line| render::line(line));
     }
     Ok(!words.only_tightens || diff.only_tightens())
+}
+
+/// What changes, for programs; `counted` is how many recorded calls lie in each region.
+pub(super) fn diff_json(diff: &Diff, counted: Option<&[u64]>) -> Json {
+    let each = diff.changed().iter().enumerate().map(|(number, changed)| {
+        let regions: Vec<String> =
+            changed.products.iter().map(|product| region(&product.to_string())).collect();
+        json!({ "effect": changed.kind.to_string(), "loosens": changed.loosens(),
+            "old": changed.old.answer.to_string(), "new": changed.new.answer.to_string(),
+            "regions": regions, "more": changed.more, "witness": changed.example.to_string(),
+            "calls": calls(counted, number) })
+    });
+    let each: Vec<Json> = each.collect();
+    json!({ "changed": each, "only_tightens": diff.only_tightens() })
+}
+
+/// The same for people.
+pub(super) fn diff_lines(diff: &Diff, counted: Option<&[u64]>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (number, changed) in diff.changed().iter().enumerate() {
+        let (old, new) = (&changed.old.answer, &changed.new.answer);
+        lines.push(format!("{}: {old} -> {new}", changed.kind));
+        for product in &changed.products {
+            lines.push(format!("  where {}", visible(&region(&product.to_string()))));
+        }
+        if changed.more > 0 {
+            lines.push(format!("  and {} regions more", changed.more));
+        }
+        lines.push(format!("  such as {}", changed.example));
+        if let Some(calls) = calls(counted, number) {
+            lines.push(format!("  {calls} recorded calls lie there"));
+        }
+    }
+    let tightens = if diff.only_tightens() { "nothing" } else { "something" };
+    let regions = diff.changed().len();
+    lines.push(format!("{regions} regions change; {tightens} is answered more mildly"));
+    lines
+}
+
+/// How many recorded calls lie in a region, where they were counted.
+fn calls(counted: Option<&[u64]>, number: usize) -> Option<u64> {
+    Some(counted?.get(number).copied().unwrap_or(0))
 }
 
 /// A product's words without the comma that they begin with.

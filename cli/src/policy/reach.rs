@@ -1,5 +1,5 @@
-//! `krux policy reach`: which agents get what one agent has to another agent, or to a machine, by any chain of calls
-//! that a set lets through. What calls have in common is `capabilities::Shared`; every combination of an agent and an
+//! `krux policy reach`: which agents get what one agent has to another agent, to a machine, or out as a message, by any
+//! chain of calls that a set lets through. What calls have in common is `capabilities::Shared`; every combination of an agent and an
 //! input that rules tell apart is asked, so that what is not found is not there (docs/decisions/0019).
 
 mod graph;
@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 /// Most questions that are asked of a set.
 const ASKED_MAX: usize = 5_000_000;
 
+/// Longest input that people are shown, in characters.
+const INPUT_CHARS_MAX: usize = 300;
+
 /// What is asked about.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -31,7 +34,7 @@ Without --agent there is one agent of each sort that rules tell apart; where a s
 counts as another agent. What a machine does with what it got is not known here: whoever reaches a machine
 reaches whatever that one speaks to.
 
-Exit codes: 0 nobody reaches another agent or a machine; 1 somebody does; 2 wrong words or an unreadable file.")]
+Exit codes: 0 nobody reaches another agent, a machine or a person; 1 somebody does; 2 wrong words or an unreadable file.")]
 pub(crate) struct Reach {
     #[command(flatten)]
     set: SetFiles,
@@ -218,6 +221,7 @@ fn say(graph: &Graph, ways: &[Way], idle: &[Kind]) {
         let Witness { call, input, answer, rules, .. } = &edge.by;
         let (from, to) = graph.ends(edge);
         render::line(&visible(&format!("{from} -> {to}")));
+        let input = short(input);
         render::line(&visible(&format!("  {call} {input}: {answer} by {}", rules.join(", "))));
     }
     for way in ways {
@@ -228,12 +232,21 @@ fn say(graph: &Graph, ways: &[Way], idle: &[Kind]) {
             "rules let `{kind}` through, and no capability of this version has it"
         ));
     }
-    let machines = ways.iter().filter(|way| way.to.is_none()).count();
-    let agents = ways.len() - machines;
+    let outside = ways.iter().filter(|way| way.to.is_none()).count();
+    let agents = ways.len() - outside;
     render::line(&format!(
-        "{} sorts of agent: {agents} ways to another agent, {machines} to machines",
+        "{} sorts of agent: {agents} ways to another agent, {outside} to machines and persons",
         graph.agents.len()
     ));
+}
+
+/// An input as people are shown it; programs get all of it.
+fn short(input: &Json) -> String {
+    let text = input.to_string();
+    match text.char_indices().nth(INPUT_CHARS_MAX).and_then(|(at, _)| text.get(..at)) {
+        Some(begins) => format!("{begins}… (of {} bytes)", text.len()),
+        None => text,
+    }
 }
 
 fn json(graph: &Graph, ways: &[Way], idle: &[Kind]) -> Json {
@@ -249,7 +262,7 @@ fn json(graph: &Graph, ways: &[Way], idle: &[Kind]) -> Json {
     });
     let reaches = ways.iter().map(|way| {
         let (from, to, by) = graph.names(way);
-        json!({ "from": from, "to": to, "by": by, "is_machine": way.to.is_none() })
+        json!({ "from": from, "to": to, "by": by, "is_outside": way.to.is_none() })
     });
     json!({
         "agents": agents.collect::<Vec<Json>>(),

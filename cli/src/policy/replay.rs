@@ -6,9 +6,9 @@ use crate::render;
 use anyhow::{Context, Result, ensure};
 use ledger::{Digest, Envelope, Kind, Record, frame};
 use policy::{Answer, Call, CapabilityName, Compiled, Facts, Layer, LayerKind, Set};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The texts that the image of this version ships.
@@ -40,7 +40,7 @@ pub(crate) struct Words {
 }
 
 /// The sets by the digest of their granting layer's text.
-struct Sets {
+pub(super) struct Sets {
     by_digest: BTreeMap<Digest, Compiled>,
     /// Of the box's own calls.
     boot: Compiled,
@@ -50,12 +50,22 @@ struct Sets {
 
 /// What came of it.
 #[derive(Debug, Default)]
-struct Replayed {
+pub(super) struct Replayed {
     same: u64,
     /// Decisions that no policy made: a paused agent's, or one of an agent that was stopped.
     held: u64,
     /// How many, by whose call of what was answered how and would be answered how; and one of them.
     other: BTreeMap<[String; 4], (u64, u64)>,
+}
+
+fn compiled(layer: Layer, system: &Layer) -> Result<Compiled> {
+    Ok(Compiled::new(Set::new(layer, vec![system.clone()])?)?)
+}
+
+/// The granting layer of the box's own calls.
+const fn boots() -> Layer {
+    let otherwise = Some(Answer::Autonomous);
+    Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() }
 }
 
 impl Sets {
@@ -64,9 +74,7 @@ impl Sets {
             Some(file) => read_layer(file)?,
             None => policy::parse(SYSTEM)?,
         };
-        let compiled = |layer: Layer| -> Result<Compiled> {
-            Ok(Compiled::new(Set::new(layer, vec![system.clone()])?)?)
-        };
+        let compiled = |layer: Layer| compiled(layer, &system);
         let mut by_digest = BTreeMap::new();
         for text in SHIPPED {
             by_digest.insert(Digest::of(text.as_bytes()), compiled(policy::parse(text)?)?);
@@ -74,10 +82,15 @@ impl Sets {
         for file in &words.policy {
             by_digest.insert(Digest::of(read(file)?.as_bytes()), compiled(read_layer(file)?)?);
         }
-        let otherwise = Some(Answer::Autonomous);
-        let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
         let against = words.against.as_ref().map(|file| compiled(read_layer(file)?)).transpose()?;
-        Ok(Self { by_digest, boot: compiled(granting)?, against })
+        Ok(Self { by_digest, boot: compiled(boots())?, against })
+    }
+
+    /// One set instead of all others, under the limits that this version ships.
+    pub(super) fn against(layer: Layer) -> Result<Self> {
+        let system = policy::parse(SYSTEM)?;
+        let (boot, against) = (compiled(boots(), &system)?, Some(compiled(layer, &system)?));
+        Ok(Self { by_digest: BTreeMap::new(), boot, against })
     }
 
     /// The set that decides a record again.
@@ -129,50 +142,75 @@ impl Replayed {
 
 /// Replays an export.
 pub(crate) fn run(words: &Words, as_json: bool) -> Result<bool> {
-    let file = words.export.display();
-    let content = std::fs::read(&words.export).with_context(|| format!("cannot read {file}"))?;
     let sets = Sets::read(words)?;
-    let (mut replayed, mut told) = (Replayed::default(), Instant::now());
-    let (frames, whole) = frame::read_all(&content);
-    ensure!(whole, "{file} is cut or damaged; `krux audit verify` says where");
-    for (at, bytes) in frames.iter().enumerate() {
-        // the last frame is the checkpoint over the others
-        let Ok(record) = Record::read(bytes) else {
-            ensure!(at + 1 == frames.len(), "{file}: frame {at} is no record");
-            continue;
-        };
-        let envelope = record.envelope();
-        if envelope.kind == Kind::Decision {
-            let number = envelope.sequence;
-            replayed.take(&sets, envelope).with_context(|| format!("record {number}"))?;
-        }
-        if !as_json && told.elapsed() >= TOLD_EVERY {
-            render::complain(&format!("record {at} of {}", frames.len()));
-            told = Instant::now();
-        }
+    let mut replayed = Replayed::default();
+    replayed.export(&sets, &words.export, as_json)?;
+    if as_json {
+        render::object(&replayed.json());
+    } else {
+        replayed.lines().iter().for_each(|line| render::line(line));
     }
-    say(&replayed, as_json);
     Ok(replayed.other.is_empty())
 }
 
-fn say(replayed: &Replayed, as_json: bool) {
-    let Replayed { same, held, other } = replayed;
-    let differ: u64 = other.values().map(|(count, _)| count).sum();
-    if as_json {
-        let groups: Vec<_> = other
-            .iter()
-            .map(|([agent, capability, was, now], (count, example))| {
-                json!({ "agent": agent, "capability": capability, "recorded": was, "now": now,
-                    "count": count, "example": example })
-            })
-            .collect();
-        render::object(&json!({ "same": same, "held": held, "differ": differ, "groups": groups }));
-        return;
+impl Replayed {
+    /// Takes every decision of an export.
+    pub(super) fn export(&mut self, sets: &Sets, file: &Path, quiet: bool) -> Result<()> {
+        let shown = file.display();
+        let content = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        self.frames(sets, &content, quiet).with_context(|| shown.to_string())
     }
-    for ([agent, capability, was, now], (count, example)) in other {
-        let line =
-            format!("{count} of {agent} to {capability}: {was}, now {now}; record {example}");
-        render::line(&contract::effect::visible(&line));
+
+    /// Takes every decision of these frames.
+    pub(super) fn frames(&mut self, sets: &Sets, content: &[u8], quiet: bool) -> Result<()> {
+        let (frames, whole) = frame::read_all(content);
+        ensure!(whole, "it is cut or damaged; `krux audit verify` says where");
+        let mut told = Instant::now();
+        for (at, bytes) in frames.iter().enumerate() {
+            // the last frame of an export is the checkpoint over the others
+            let Ok(record) = Record::read(bytes) else {
+                ensure!(at + 1 == frames.len(), "frame {at} is no record");
+                continue;
+            };
+            let envelope = record.envelope();
+            if envelope.kind == Kind::Decision {
+                let number = envelope.sequence;
+                self.take(sets, envelope).with_context(|| format!("record {number}"))?;
+            }
+            if !quiet && told.elapsed() >= TOLD_EVERY {
+                render::complain(&format!("record {at} of {}", frames.len()));
+                told = Instant::now();
+            }
+        }
+        Ok(())
     }
-    render::line(&format!("{same} the same, {differ} another, {held} held"));
+
+    /// What came of it, for programs.
+    pub(super) fn json(&self) -> Json {
+        let groups = self.other.iter().map(|([agent, capability, was, now], (count, example))| {
+            json!({ "agent": agent, "capability": capability, "recorded": was, "now": now,
+                "count": count, "example": example })
+        });
+        let groups: Vec<Json> = groups.collect();
+        json!({ "same": self.same, "held": self.held, "differ": self.differ(), "groups": groups })
+    }
+
+    /// The same for people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let group =
+            |([agent, capability, was, now], (count, example)): (&[String; 4], &(u64, u64))| {
+                let line = format!(
+                    "{count} of {agent} to {capability}: {was}, now {now}; record {example}"
+                );
+                contract::effect::visible(&line)
+            };
+        let mut lines: Vec<String> = self.other.iter().map(group).collect();
+        let (same, held) = (self.same, self.held);
+        lines.push(format!("{same} the same, {} another, {held} held", self.differ()));
+        lines
+    }
+
+    fn differ(&self) -> u64 {
+        self.other.values().map(|(count, _)| count).sum()
+    }
 }

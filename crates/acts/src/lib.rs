@@ -187,22 +187,16 @@ fn says(act: &Act, record: &Envelope) -> bool {
         }
         Act::CageTry { ring } => recorded("cage-try") && is("ring", ring),
         Act::Perform { name, .. } => recorded(name),
-        Act::PolicyApply { .. } => record.kind == Kind::Policy,
+        Act::PolicyApply { .. }
+        | Act::PolicyRefuse { .. }
+        | Act::PolicyShadow { .. }
+        | Act::PolicyShadowEnd => says_of_policy(act, record),
         Act::Accept { call: of, digest, .. } => {
             let verdicts = ["vote", "accept", "stale"];
             let verdict = verdicts.iter().any(|verdict| is("verdict", verdict));
             record.kind == Kind::Approval && verdict && is("digest", digest) && call(of)
         }
-        Act::Grant { call: of, digest, scope, calls, seconds, .. } => {
-            let number = |name: &str, value: u64| is(name, &value.to_string());
-            recorded("grant")
-                && is("of", of)
-                && is("digest", digest)
-                && record.facts.get("scope") == scope.as_ref()
-                && number("calls", u64::from(*calls))
-                && number("seconds", *seconds)
-                && shown(record).as_ref() == Some(digest)
-        }
+        Act::Grant { .. } => recorded("grant") && says_of_grant(act, record),
         Act::GrantRevoke { grant } => recorded("grant-revoke") && is("grant", grant),
         Act::Deny { call: of, .. } => {
             record.kind == Kind::Approval && is("verdict", "deny") && call(of)
@@ -215,12 +209,45 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::ApprovalShow { .. }
         | Act::Grants
         | Act::Notices
+        | Act::PolicyShadowShow
+        | Act::PolicyProposals
+        | Act::PolicyProposal { .. }
         | Act::PolicyShow
         | Act::PolicyHistory
         | Act::PolicyText { .. }
         | Act::PolicyExplain { .. }
         | Act::AuditExport { .. }
         | Act::AuditQuery { .. } => false,
+    }
+}
+
+/// The same of a grant.
+fn says_of_grant(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    let number = |name: &str, value: u64| is(name, &value.to_string());
+    let Act::Grant { call: of, digest, scope, calls, seconds, .. } = act else { return false };
+    is("of", of)
+        && is("digest", digest)
+        && record.facts.get("scope") == scope.as_ref()
+        && number("calls", u64::from(*calls))
+        && number("seconds", *seconds)
+        && shown(record).as_ref() == Some(digest)
+}
+
+/// The same of a policy: its text is the one that was signed.
+fn says_of_policy(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    let recorded = |name: &str| record.kind == Kind::Act && is("act", name);
+    match act {
+        Act::PolicyApply { body, proposal } => {
+            record.kind == Kind::Policy
+                && record.policy.is_some_and(|text| text.to_string() == *body)
+                && record.facts.get("proposal") == proposal.as_ref()
+        }
+        Act::PolicyRefuse { call } => recorded("policy-refuse") && is("proposal", call),
+        Act::PolicyShadow { body } => recorded("policy-shadow") && is("candidate", body),
+        Act::PolicyShadowEnd => recorded("policy-shadow-end"),
+        _ => false,
     }
 }
 
@@ -307,6 +334,62 @@ mod tests {
             Acts::of_box(None).take(&pause("bob", 1)),
             Err(ActError::Stranger(name)) if name == "ann"
         ));
+    }
+
+    #[test]
+    fn a_text_of_policy_counts_only_as_the_one_that_was_signed() {
+        let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+        let body = one.to_string();
+        let applies = |nonce, text: Option<Digest>, proposal: Option<&str>, of: Option<&str>| {
+            let proposal = proposal.map(str::to_owned);
+            let act = Act::PolicyApply { body: body.clone(), proposal };
+            let mut record = stated(act, nonce, "", "");
+            (record.kind, record.policy) = (Kind::Policy, text);
+            record.facts.extend(of.map(|call| ("proposal".to_owned(), call.to_owned())));
+            record
+        };
+        let refuses = |nonce, call: &str, of: &str| {
+            let mut record =
+                stated(Act::PolicyRefuse { call: call.to_owned() }, nonce, "policy-refuse", "");
+            record.facts.insert("proposal".to_owned(), of.to_owned());
+            record
+        };
+        let shadows = |nonce, act: &str, candidate: &str| {
+            let mut record = stated(Act::PolicyShadow { body: body.clone() }, nonce, act, "");
+            record.facts.insert("candidate".to_owned(), candidate.to_owned());
+            record
+        };
+        let end = |nonce, act: &str| stated(Act::PolicyShadowEnd, nonce, act, "");
+        let mut acts = paired();
+        for forged in [
+            applies(1, Some(other), None, None),
+            applies(1, None, None, None),
+            applies(1, Some(one), Some("aa"), None),
+            applies(1, Some(one), Some("aa"), Some("bb")),
+            applies(1, Some(one), None, Some("aa")),
+            refuses(1, "aa", "bb"),
+            shadows(1, "policy-shadow", &other.to_string()),
+            shadows(1, "policy-shadow", ""),
+            shadows(1, "policy-shadow-end", &body),
+            end(1, "policy-shadow"),
+            end(1, "stop"),
+            stated(Act::PolicyShadowShow, 1, "policy-shadow", ""),
+        ] {
+            assert_eq!(acts.take(&forged), Err(ActError::OtherAct), "{forged:?}");
+        }
+        for act in ["policy-shadow", "policy-shadow-end", "policy-refuse"] {
+            let bare = record(Kind::Act, &[("act", act), ("candidate", &body)]);
+            assert_eq!(acts.take(&bare), Err(ActError::NoStatement), "{act}");
+        }
+        for good in [
+            applies(1, Some(one), None, None),
+            applies(4, Some(one), Some("aa"), Some("aa")),
+            refuses(5, "aa", "aa"),
+            shadows(2, "policy-shadow", &body),
+            end(3, "policy-shadow-end"),
+        ] {
+            assert_eq!(acts.take(&good), Ok(()), "{good:?}");
+        }
     }
 
     #[test]

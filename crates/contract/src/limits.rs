@@ -14,3 +14,7 @@ pub const AGENT_NAME_BYTES_MAX: usize = 32;
 
 /// Longest name of a service or an edge.
 pub const NAME_BYTES_MAX: usize = 64;
+
+/// Of the machine's memory, what all cages together may have: so many quarters. The rest is the services' and the
+/// kernel's.
+pub const CAGES_MEMORY_QUARTERS: u64 = 3;

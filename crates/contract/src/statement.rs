@@ -129,7 +129,31 @@ pub enum Act {
     PolicyApply {
         /// Digest of the body.
         body: String,
+        /// The call that proposed it, if one did.
+        proposal: Option<String>,
     },
+    /// Texts that agents proposed.
+    PolicyProposals,
+    /// What a call proposed, its input, as a file.
+    PolicyProposal {
+        /// The call, 32 hexadecimal digits.
+        call: String,
+    },
+    /// No, to a text that was proposed.
+    PolicyRefuse {
+        /// The call.
+        call: String,
+    },
+    /// A candidate, the body: it decides beside the box's policy, changes no answer, and what it would answer
+    /// otherwise is counted. It stands in for the one before.
+    PolicyShadow {
+        /// Digest of the body.
+        body: String,
+    },
+    /// The end of the candidate.
+    PolicyShadowEnd,
+    /// What the candidate would have answered otherwise so far.
+    PolicyShadowShow,
     /// The text of the box's policy.
     PolicyShow,
     /// Which texts were in force, newest last.

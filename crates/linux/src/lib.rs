@@ -14,6 +14,7 @@ pub mod confine;
 pub mod device_mapper;
 pub mod ext4;
 pub mod file;
+pub mod memory;
 pub mod netfilter;
 pub mod netlink;
 pub mod packet;

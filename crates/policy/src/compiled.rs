@@ -4,12 +4,14 @@
 //! reasons, in whatever order.
 
 pub(crate) mod automaton;
+mod beneath;
 pub(crate) mod classes;
 mod defect;
 pub(crate) mod diagram;
 pub(crate) mod dimension;
 pub(crate) mod formula;
 pub(crate) mod predicate;
+mod regions;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod walk;
@@ -25,6 +27,7 @@ use defect::{Defect, has};
 use diagram::Diagram;
 use dimension::{Dimension, Subject};
 use predicate::Predicate;
+use regions::{Regions, Worst};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set, ready to decide.
@@ -69,6 +72,8 @@ struct OfKind {
     diagram: Diagram,
     /// What each last state answers while nothing is exhausted.
     answers: Vec<Leaf>,
+    /// What regions answer, where that is made ahead.
+    regions: Option<Regions>,
 }
 
 /// What a state of the diagram answers.
@@ -143,24 +148,25 @@ impl Compiled {
             return self.at(of_kind, last, facts);
         }
         let before = of_kind.walk(call, effect, paths)?;
+        if let Some(regions) = &of_kind.regions {
+            return self.worst(of_kind, regions.answer(dimension, before, root)?, facts);
+        }
         let classes = walk::classes(dimension, root)?;
-        let last = classes.iter().map(|class| of_kind.diagram.step(paths, before, *class));
-        let last: BTreeSet<u32> = last.collect::<Option<_>>()?;
-        let leaf = |last: &u32| of_kind.answers.get(usize::try_from(*last).ok()?);
-        let leaves: Vec<&Leaf> = last.iter().map(leaf).collect::<Option<_>>()?;
-        if !facts.exhausted.is_empty() && leaves.iter().any(|leaf| leaf.is_limited) {
-            let each = last.iter().map(|last| self.at(of_kind, *last, facts));
+        let last = regions::last(&of_kind.diagram, paths, before, classes)?;
+        self.worst(of_kind, &Worst::of(last, &of_kind.answers)?, facts)
+    }
+
+    /// What last states answer together.
+    fn worst(&self, of_kind: &OfKind, worst: &Worst, facts: &Facts) -> Option<Decided> {
+        if !facts.exhausted.is_empty() && worst.is_limited {
+            let each = worst.last.iter().map(|last| self.at(of_kind, *last, facts));
             return each.reduce(|worst, found| crate::region::worse(worst?, found?).into())?;
         }
-        let answer = leaves.iter().map(|leaf| leaf.decided.answer).max()?;
-        let worst = leaves.iter().filter(|leaf| leaf.decided.answer == answer);
-        let speaking: BTreeSet<u32> =
-            worst.clone().flat_map(|leaf| &leaf.speaking).copied().collect();
         let layers: Vec<&Layer> = self.set.layers().collect();
-        let speaking: Vec<u32> = speaking.into_iter().collect();
-        let rules = live(&speaking, &of_kind.rules).filter_map(|at| because(&layers, at));
-        let otherwise = worst.clone().any(|leaf| leaf.is_otherwise).then_some(Because::Otherwise);
-        Some(Decided { answer, because: rules.chain(otherwise).collect() })
+        let speaking = worst.speaking.iter().filter_map(|number| of_kind.rule(*number));
+        let rules = speaking.filter_map(|at| because(&layers, at));
+        let otherwise = worst.is_otherwise.then_some(Because::Otherwise);
+        Some(Decided { answer: worst.answer, because: rules.chain(otherwise).collect() })
     }
 
     /// What a last state answers.
@@ -233,8 +239,14 @@ impl OfKind {
             let is_otherwise = decided.because.contains(&Because::Otherwise);
             Leaf { decided, speaking, is_otherwise, is_limited }
         };
-        let answers = diagram.last.iter().map(leaf).collect();
-        Ok(Self { rules, dimensions, diagram, answers })
+        let answers: Vec<Leaf> = diagram.last.iter().map(leaf).collect();
+        let regions = Regions::new(&dimensions, &diagram, &answers);
+        Ok(Self { rules, dimensions, diagram, answers, regions })
+    }
+
+    /// The rule behind its number.
+    fn rule(&self, number: u32) -> Option<At> {
+        self.rules.get(usize::try_from(number).ok()?).copied()
     }
 
     /// The state behind the first so many dimensions.

@@ -148,14 +148,15 @@ impl Pdp {
             | Act::GrantRevoke { .. }) => self.verdict(stated, act),
             Act::Grants => Ok(Some(self.grants())),
             Act::Acknowledge { call } => self.acknowledge(stated, &call),
-            Act::PolicyApply { body } => self.policy_apply(stated, &body),
+            Act::PolicyApply { body, proposal } => self.policy_apply(stated, &body, proposal),
+            Act::PolicyProposals => Ok(Some(self.proposals())),
+            Act::PolicyProposal { call } => self.proposal(&stated, &call),
+            Act::PolicyRefuse { call } => self.proposal_refuse(stated, call),
+            Act::PolicyShadow { body } => self.shadow_begin(stated, &body),
+            Act::PolicyShadowEnd => self.shadow_end(stated),
+            Act::PolicyShadowShow => self.shadow_said().map(|said| Some(said.to_string())),
             Act::OperatorAdd { name, key, recipient } => {
-                unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
-                if !is_name(&name) || self.state.operators.contains_key(&name) {
-                    return Err(bad("`name`: taken, or no name"));
-                }
-                let facts = vec![("name", name), ("operator_key", key), ("recipient", recipient)];
-                self.recorded(stated, "operator-add", facts, None)
+                self.operator_add(stated, name, key, recipient)
             }
             Act::CageTry { ring } => {
                 let input = sealed(json!({ "ring": ring }).to_string().as_bytes())?;
@@ -214,6 +215,21 @@ impl Pdp {
         let then = Then::Say(Status::Ok, json!({ "call": hex(&call) }).to_string());
         self.await_call(call, stated.door, stated.number, then);
         Ok(None)
+    }
+
+    fn operator_add(
+        &mut self,
+        stated: Stated,
+        name: String,
+        key: String,
+        recipient: String,
+    ) -> Result<Option<String>, Refusal> {
+        unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
+        if !is_name(&name) || self.state.operators.contains_key(&name) {
+            return Err(bad("`name`: taken, or no name"));
+        }
+        let facts = vec![("name", name), ("operator_key", key), ("recipient", recipient)];
+        self.recorded(stated, "operator-add", facts, None)
     }
 
     fn acknowledge(&mut self, stated: Stated, call: &str) -> Result<Option<String>, Refusal> {

@@ -4,6 +4,7 @@ use crate::Pdp;
 use crate::call::Asked;
 use crate::peers::{AUDIT, FORKER, INIT, OPERATORS, VAULT};
 use crate::refusal::{Refusal, say};
+use crate::shadow::Candidate;
 use crate::state::{Came, Pending, Text};
 use capabilities::{CATALOGUE, Performer, document};
 use contract::bytes::Bytes;
@@ -48,6 +49,8 @@ impl Pdp {
             "notices": self.state.notices.len(),
             "refused": self.state.refused,
             "policy": policy,
+            "proposals": self.state.proposals.count(),
+            "shadow": self.state.shadow.candidate().map(Candidate::brief),
             "rings": self.state.rings,
             "services": { "audit": ready(AUDIT), "forker": ready(FORKER), "vault": ready(VAULT),
                 "init": ready(INIT), "operators": ready(OPERATORS) },

@@ -7,12 +7,13 @@ use crate::peers::AUDIT;
 use crate::refusal::{Refusal, bad, not_found, say};
 use crate::state::Pending;
 use crate::{Pdp, Question, Then};
+use capabilities::{Declaration, Performer};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::perform::{CallId, Spec};
 use contract::statement::Act;
 use ledger::Kind;
-use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter};
+use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter, place_fact};
 use policy::{Answer, Call, Facts};
 use serde_json::json;
 use std::os::fd::OwnedFd;
@@ -141,6 +142,16 @@ impl Pdp {
             self.wait_for(call, yes, json.to_string());
             return Ok(());
         };
+        if declaration.performer == Performer::Pdp {
+            let added_us = agent.added_us;
+            return self.accepted_here(
+                call,
+                yes,
+                &pending,
+                (declaration, added_us, counted),
+                &input,
+            );
+        }
         let answer = channel::sealed::empty().map_err(|_error| Refusal::Unavailable)?;
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
@@ -157,6 +168,35 @@ impl Pdp {
         self.streams.extend(read.map(|answer| (call, answer)));
         let json = json!({ "call": hex(&call), "verdict": "accept" });
         self.wait_for(call, yes, json.to_string());
+        Ok(())
+    }
+
+    /// A call that pdp performs itself ends with the record of the yes.
+    fn accepted_here(
+        &mut self,
+        call: CallId,
+        yes: &Yes,
+        pending: &Pending,
+        (declaration, added_us, counted): (&Declaration, u64, String),
+        input: &OwnedFd,
+    ) -> Result<(), Refusal> {
+        let mut accepted = draft(call, "accept", &yes.facts);
+        let who = (pending.agent.as_str(), added_us);
+        let (status, said) = self.perform_here(&mut accepted, call, declaration, who, input);
+        let of = [
+            ("agent", pending.agent.clone()),
+            ("capability", declaration.id()),
+            (&place_fact("input"), pending.place.clone()),
+            ("counted", counted.clone()),
+        ];
+        accepted.facts.extend(of.map(own));
+        self.record(accepted, Vec::new(), None)?;
+        self.state.counters.expect(call, &pending.agent, &counted);
+        let json = match status {
+            Status::Ok => json!({ "call": hex(&call), "verdict": "accept" }).to_string(),
+            _ => said,
+        };
+        self.await_call(call, yes.door, yes.number, Then::Say(status, json));
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 
 use crate::grants::Question;
 use crate::peers::{AUDIT, edge_of};
+use crate::proposals::is_kept;
 use crate::refusal::{Refusal, say};
+use crate::shadow::Beside;
 use crate::state::{Agent, Pending};
 use crate::{Pdp, Then, Waiting};
 use capabilities::{Accepted, Declaration, Performer};
@@ -148,8 +150,9 @@ impl Pdp {
         let call = self.random_call()?;
         let asked_for = Asked { agent: &name, declaration, effects, digest };
         let held = agent.paused || self.state.stopped;
-        let (decision, [counted, used_up]) = self.decide(&asked_for, held);
+        let (decision, [counted, used_up], beside) = self.decide(&asked_for, held);
         let mut draft = self.draft(call, &asked_for, &decision, &asked.source);
+        draft.facts.extend(beside);
         draft.facts.insert("counted".to_owned(), counted.clone());
         if !used_up.is_empty() {
             // what a decision was made with is beside it, so that it can be made again
@@ -176,13 +179,12 @@ impl Pdp {
                 self.waiting.insert(call, waits(then));
             }
             _ if declaration.performer == Performer::Pdp => {
-                let json = json!({ "name": name, "workspace": "/workspace",
-                    "added_us": agent.added_us, "call": hex(&call) });
-                draft.facts.insert("performed_by".to_owned(), "pdp".to_owned());
-                draft.facts.insert("code".to_owned(), "ok".to_owned());
-                self.record(draft, vec![("input", false, asked.input)], None)?;
+                let (who, input) = ((name.as_str(), agent.added_us), asked.input);
+                let (status, json) = self.perform_here(&mut draft, call, declaration, who, &input);
+                let kept = is_kept(&draft);
+                self.record(draft, vec![("input", kept, input)], None)?;
                 self.state.counters.expect(call, &name, &counted);
-                self.waiting.insert(call, waits(Then::Say(Status::Ok, json.to_string())));
+                self.waiting.insert(call, waits(Then::Say(status, json)));
             }
             _ => {
                 let most = if grant.is_some() { Answer::Approval } else { Answer::Notify };
@@ -227,12 +229,12 @@ impl Pdp {
         if inside { Ok((name.clone(), agent.clone())) } else { Err(Refusal::Unauthenticated) }
     }
 
-    /// The policy's answer, which limits it uses, and which are used up.
-    fn decide(&self, asked: &Asked<'_>, held: bool) -> (Decision, [String; 2]) {
+    /// The policy's answer, which limits it uses, which are used up, and what a candidate in shadow answers.
+    fn decide(&self, asked: &Asked<'_>, held: bool) -> (Decision, [String; 2], Beside) {
         let Asked { agent, declaration, effects, .. } = asked;
         if held {
             let decision = Decision { answer: Answer::Blocked, effects: Vec::new() };
-            return (decision, [const { String::new() }; 2]);
+            return (decision, [const { String::new() }; 2], Beside::new());
         }
         let bytes = bytes_of(effects);
         let now_us = linux::clock::boot_us();
@@ -241,13 +243,15 @@ impl Pdp {
         let used_up =
             if exhausted.is_empty() { String::new() } else { names(set.set(), &exhausted) };
         let call = Call { agent, capability: declaration.name, version: declaration.version };
-        let decision = set.decide(&call, effects, &Facts { exhausted });
+        let facts = Facts { exhausted };
+        let decision = set.decide(&call, effects, &facts);
+        let beside = self.beside(&call, effects, &facts, now_us);
         let counted = if decision.answer < Answer::Approval {
             counted(set.set(), agent, &decision, bytes)
         } else {
             String::new()
         };
-        (decision, [counted, used_up])
+        (decision, [counted, used_up], beside)
     }
 
     fn draft(&self, call: CallId, asked: &Asked<'_>, decision: &Decision, source: &str) -> Draft {

@@ -3,6 +3,7 @@
 use crate::act::Stated;
 use crate::peers::AUDIT;
 use crate::refusal::{Refusal, bad, say};
+use crate::set::{Applied, NotTaken};
 use crate::{Pdp, Question, Then};
 use contract::digits::{hex, unhex_array};
 use contract::door::{self, Status, ToDoor};
@@ -45,6 +46,7 @@ impl Pdp {
         match (question, file) {
             (Question::History, file) => self.fold(file, page.is_some_and(|(_, last)| last)),
             (Question::Policy, file) => self.take_policy(file),
+            (Question::Candidate, file) => self.take_candidate(file),
             (Question::Input(call, yes), file) => self.input_is_here(call, &yes, file),
             (Question::File { door, number, media_type }, Some(file)) => {
                 let media_type = match page {
@@ -64,10 +66,8 @@ impl Pdp {
     }
 
     fn take_policy(&mut self, file: Option<OwnedFd>) {
-        let bytes = file.and_then(|file| channel::sealed::read(&file, POLICY_BYTES_MAX).ok());
-        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         let wanted = self.state.policy.as_ref().map(|policy| policy.digest);
-        match text.and_then(|text| self.shipped.apply(&text).ok()) {
+        match text(file).and_then(|text| self.shipped.apply(&text).ok()) {
             Some(applied) if Some(applied.digest) == wanted => {
                 self.applied = applied;
                 self.folded = true;
@@ -77,16 +77,35 @@ impl Pdp {
         }
     }
 
+    /// What a text is, if the box would take it now: whether it is to be in force, in shadow, or is proposed.
+    pub(crate) fn would_take(&mut self, text: &str) -> Result<Applied, NotTaken> {
+        self.shipped.apply(text)
+    }
+
+    /// A policy that was signed for, if the box would take it, and its text as it came.
+    pub(crate) fn signed_policy(
+        &mut self,
+        stated: &mut Stated,
+        digest: &str,
+    ) -> Result<(Applied, OwnedFd), Refusal> {
+        let body = self.body(stated, digest)?;
+        let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
+            .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
+        let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
+        let applied = self.would_take(&text).map_err(|error| bad(&error.to_string()))?;
+        Ok((applied, body))
+    }
+
     pub(crate) fn policy_apply(
         &mut self,
         mut stated: Stated,
         digest: &str,
+        proposal: Option<String>,
     ) -> Result<Option<String>, Refusal> {
-        let body = self.body(&mut stated, digest)?;
-        let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
-            .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
-        let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
-        let applied = self.shipped.apply(&text).map_err(|error| bad(&error.to_string()))?;
+        let (applied, body) = self.signed_policy(&mut stated, digest)?;
+        if let Some(call) = &proposal {
+            self.state.proposals.are(call, &applied.digest)?;
+        }
         let version = self.state.policy.as_ref().map_or(0, |policy| policy.version) + 1;
         let call = self.random_call()?;
         let mut draft = ledger::writer::Draft::new(Kind::Policy, &[("act", "policy-apply")]);
@@ -94,6 +113,7 @@ impl Pdp {
         draft.policy = Some(applied.digest);
         draft.facts.extend(stated.facts);
         draft.facts.insert("version".to_owned(), version.to_string());
+        draft.facts.extend(proposal.map(|call| ("proposal".to_owned(), call)));
         self.record(draft, vec![("text", true, body)], None)?;
         let json = json!({ "call": hex(&call), "version": version,
             "digest": applied.digest.to_string() });
@@ -132,7 +152,7 @@ impl Pdp {
         self.ask(door, number, media_type, fetch);
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         door: &'static str,
         number: u64,
@@ -177,6 +197,12 @@ impl Pdp {
         self.ask(stated.door, stated.number, FRAMES, page);
         Ok(None)
     }
+}
+
+/// The text of a policy that audit sent.
+pub(crate) fn text(file: Option<OwnedFd>) -> Option<String> {
+    let bytes = file.and_then(|file| channel::sealed::read(&file, POLICY_BYTES_MAX).ok())?;
+    String::from_utf8(bytes).ok()
 }
 
 fn kind_named(name: &str) -> Option<Kind> {

@@ -16,8 +16,12 @@ mod limits;
 mod network;
 mod pairing;
 mod peers;
+mod proposals;
 mod refusal;
 mod set;
+mod shadow;
+#[cfg(test)]
+mod signed;
 mod state;
 
 use call::CallFrame;
@@ -70,6 +74,8 @@ enum Question {
     History,
     /// The text of the policy in force.
     Policy,
+    /// The text of the candidate in shadow.
+    Candidate,
     /// The input of a call that a person let through.
     Input(CallId, approval::Yes),
 }
@@ -80,6 +86,10 @@ struct Pdp {
     peers: Peers,
     state: State,
     applied: Applied,
+    /// What decides beside it.
+    candidate: Option<Applied>,
+    /// A candidate whose record is on its way.
+    checked: Option<Applied>,
     shipped: Shipped,
     waiting: BTreeMap<CallId, Waiting>,
     /// Inputs of calls that wait for a person.
@@ -122,6 +132,8 @@ fn main() -> ExitCode {
         peers,
         state: State::new(boot),
         applied,
+        candidate: None,
+        checked: None,
         shipped,
         waiting: BTreeMap::new(),
         held: BTreeMap::new(),
@@ -290,6 +302,7 @@ impl Pdp {
         if last {
             self.folded = true;
             self.load_policy();
+            self.load_candidate();
             self.end_earlier_questions();
         } else {
             self.ask_history();
@@ -320,6 +333,9 @@ impl Pdp {
         let envelope = record.envelope();
         if envelope.kind == Kind::Policy {
             self.load_policy();
+        }
+        if matches!(envelope.kind, Kind::Policy | Kind::Act) {
+            self.load_candidate();
         }
         let Some(call) = envelope.call else { return };
         let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);

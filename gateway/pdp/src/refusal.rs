@@ -12,18 +12,38 @@ use serde_json::{Value as Json, json};
 pub(crate) enum Refusal {
     Unauthenticated,
     UnknownCapability,
-    BadInput { message: String },
+    BadInput {
+        message: String,
+    },
     TooMany,
     TooManyPending,
     TooManyAsks,
     Share,
     Unavailable,
     Full,
-    NotFound { what: String },
-    Conflict { message: String },
-    Bad { message: String },
-    Denied { call: Option<CallId>, rules: Vec<(String, String)>, held: bool },
-    Signature { message: String },
+    NotFound {
+        what: String,
+    },
+    Conflict {
+        message: String,
+    },
+    Bad {
+        message: String,
+    },
+    Denied {
+        call: Option<CallId>,
+        rules: Vec<(String, String)>,
+        held: bool,
+    },
+    Signature {
+        message: String,
+    },
+    /// A text of policy that the box would not take: with its line and column, if that is what is wrong.
+    Policy {
+        call: CallId,
+        message: String,
+        place: Option<(usize, usize)>,
+    },
     NotThere,
 }
 
@@ -53,7 +73,7 @@ impl Refusal {
         match self {
             Self::Unauthenticated | Self::Signature { .. } => Status::Unauthenticated,
             Self::UnknownCapability | Self::NotFound { .. } => Status::NotFound,
-            Self::BadInput { .. } | Self::Bad { .. } => Status::Bad,
+            Self::BadInput { .. } | Self::Bad { .. } | Self::Policy { .. } => Status::Bad,
             Self::TooMany | Self::TooManyPending | Self::TooManyAsks | Self::Share => Status::Busy,
             Self::Unavailable | Self::NotThere => Status::Unavailable,
             Self::Full => Status::Full,
@@ -80,6 +100,7 @@ impl Refusal {
             Self::Denied { held: true, .. } => "held",
             Self::Denied { .. } => "denied",
             Self::Signature { .. } => "bad_signature",
+            Self::Policy { .. } => "bad_policy",
             Self::NotThere => "not_here_yet",
         }
     }
@@ -126,6 +147,7 @@ impl Refusal {
                 (rules.collect::<Vec<_>>().join("; "), "do without it, or ask an operator")
             }
             Self::Signature { message } => (message.clone(), "sign again"),
+            Self::Policy { message, .. } => (message.clone(), "correct the text"),
             Self::NotThere => {
                 ("the service that does this is not ready".to_owned(), "try again in a second")
             }
@@ -135,10 +157,16 @@ impl Refusal {
     pub(crate) fn json(&self) -> String {
         let (message, next) = self.words();
         let mut error = json!({ "code": self.code(), "message": message, "next": next });
-        if let Self::Denied { call: Some(call), .. } = self
-            && let Some(members) = error.as_object_mut()
-        {
-            members.insert("call".to_owned(), Json::String(hex(call)));
+        let (call, place) = match self {
+            Self::Denied { call, .. } => (call.as_ref(), None),
+            Self::Policy { call, place, .. } => (Some(call), place.as_ref()),
+            _ => (None, None),
+        };
+        if let Some(members) = error.as_object_mut() {
+            members.extend(call.map(|call| ("call".to_owned(), Json::String(hex(call)))));
+            let place = place.map(|(line, column)| [("line", line), ("column", column)]);
+            let place = place.into_iter().flatten();
+            members.extend(place.map(|(name, number)| (name.to_owned(), json!(number))));
         }
         json!({ "error": error }).to_string()
     }

@@ -6,6 +6,8 @@ use crate::asks::Asks;
 use crate::grants::Grants;
 use crate::limits::{Counters, Shares};
 use crate::network::Networks;
+use crate::proposals::Proposals;
+use crate::shadow::Shadow;
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::{Effect, Field, Value};
@@ -131,6 +133,8 @@ pub(crate) struct State {
     pub(crate) asks: Asks,
     pub(crate) shares: Shares,
     pub(crate) networks: Networks,
+    pub(crate) shadow: Shadow,
+    pub(crate) proposals: Proposals,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
     /// How each ring of a cage was when it was last tried: the code of the call.
@@ -260,6 +264,9 @@ impl State {
             // those of an earlier boot are over
             "grant" if envelope.boot == self.boot => self.grants.made(envelope),
             "grant-revoke" => self.grants.revoked(fact("grant")),
+            "policy-refuse" => self.proposals.refused(fact("proposal")),
+            "policy-shadow" => self.shadow.begun(envelope),
+            "policy-shadow-end" => self.shadow.end(),
             "stop" => self.stopped = true,
             "start" => self.stopped = false,
             "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),
@@ -278,6 +285,8 @@ impl State {
         if let (Some(digest), Some(version)) = (envelope.policy, version) {
             let place = envelope.facts.get("place.text").cloned();
             self.grants.end();
+            self.shadow.end();
+            self.proposals.superseded();
             self.texts.push_back(Text {
                 version,
                 digest,
@@ -299,6 +308,8 @@ impl State {
     }
 
     fn decision(&mut self, envelope: &Envelope, length: u64, now: bool) {
+        self.shadow.decided(envelope);
+        self.proposals.take(envelope);
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         let number = |name: &str| fact(name).parse().unwrap_or(0);
@@ -311,15 +322,15 @@ impl State {
         let came = match fact("answer").as_str() {
             "approval" if grant.is_none() => Came::Pending,
             "blocked" => Came::Not(fact("reason")),
-            _ if !fact("performed_by").is_empty() => Came::Ended(fact("code"), None),
             answer => {
                 if answer == "notify" {
                     self.notice(call, envelope, &format!("{agent} called {}", fact("capability")));
                 }
-                if now {
+                let came = begun(envelope);
+                if now && came == Came::Running {
                     self.networks.began(&agent, call, &envelope.effects);
                 }
-                Came::Running
+                came
             }
         };
         let goes_on = came == Came::Running;
@@ -359,13 +370,16 @@ impl State {
                 }
             }
             "accept" => {
+                self.proposals.take(envelope);
+                let came = begun(envelope);
                 if let Some(pending) = self.pending.remove(&call) {
                     let (counted, at_us) = (fact("counted"), self.at_us(envelope));
-                    self.counters.count(call, &pending.agent, &counted, at_us, true);
+                    let goes_on = came == Came::Running;
+                    self.counters.count(call, &pending.agent, &counted, at_us, goes_on);
                     self.networks.began(&pending.agent, call, &pending.effects);
                 }
                 if let Some(known) = self.calls.get_mut(&call) {
-                    known.came = Came::Running;
+                    known.came = came;
                 }
             }
             verdict => {
@@ -436,6 +450,15 @@ impl State {
                 self.calls.remove(&oldest);
             }
         }
+    }
+}
+
+/// What has become of a call that was let through: one that pdp performed has ended with that record.
+fn begun(record: &Envelope) -> Came {
+    let fact = |name: &str| record.facts.get(name).cloned();
+    match fact("performed_by") {
+        Some(_) => Came::Ended(fact("code").unwrap_or_default(), None),
+        None => Came::Running,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::console;
 use crate::error::{BootError, While};
 use channel::Channel;
 use contract::control::CONTROL_FD;
+use contract::limits::CAGES_MEMORY_QUARTERS;
 use linux::confine::{self, Reach, Rights};
 use linux::seccomp::Filter;
 use linux::{process, signal};
@@ -131,6 +132,12 @@ fn delegate_cgroup(name: &str, uid: u32) -> Result<(), BootError> {
         }
     }
     controllers(&path)?;
+    // its owner reserves for what it makes there; this holds whatever becomes of that
+    let memory_bytes = linux::memory::machine_bytes().ok_or_else(|| {
+        BootError::new("limit", &path, "the kernel does not say what memory it has")
+    })?;
+    let ceiling = memory_bytes / 4 * CAGES_MEMORY_QUARTERS;
+    bound(&format!("{path}/memory.max"), &ceiling.to_string())?;
     for file in ["", "/cgroup.procs", "/cgroup.subtree_control"] {
         let file = format!("{path}{file}");
         std::os::unix::fs::chown(&file, Some(uid), Some(uid)).during("chown", &file)?;

@@ -64,6 +64,9 @@ pub(crate) fn policy(places: &Places) -> Result<Vec<Row>> {
             rows.push(Row { name, unit: "us", p50, p99, peer: Some(peer), must, holds: true });
         }
     }
+    for (name, rules) in [("policy-region-10", 10), ("policy-region-10000", 10_000)] {
+        rows.push(region(name, rules)?);
+    }
     rows.push(load()?);
     rows.push(replay(places)?);
     for (prove, diff, globs, most) in
@@ -136,6 +139,27 @@ fn others(places: &Places, rules: usize) -> Result<[f64; 2]> {
             .with_context(|| format!("{name}: {output:?}"))
     };
     Ok([of("cedar-policy")?, of("regorus")?])
+}
+
+/// A list of all that there is, among so many rules of which each speaks of a part of it.
+fn region(name: &'static str, rules: usize) -> Result<Row> {
+    let path = Value::Path(CanonicalPath::parse("/w")?);
+    let effects = vec![Effect::new(Kind::Read, Form::Region, [(Field::Path, path)])?];
+    let call = Call { agent: "build-1", capability: "filesystem.list", version: 1 };
+    let (compiled, facts) = (Compiled::new(set(rules)?)?, Facts::default());
+    let mut fast = time(ROUNDS * ASKED, || {
+        std::hint::black_box(compiled.decide(&call, &effects, &facts));
+        Ok(())
+    })?;
+    // with many rules the interpreter gives a region up
+    let asked = if rules > 10 { 0 } else { ROUNDS };
+    let mut plain = time(asked, || {
+        std::hint::black_box(policy::decide(compiled.set(), &call, &effects, &facts));
+        Ok(())
+    })?;
+    let (p50, p99) = (quantile(&mut fast, 500), quantile(&mut fast, 990));
+    let peer = (asked > 0).then(|| ("the plain interpreter", quantile(&mut plain, 500)));
+    Ok(Row { name, unit: "us", p50, p99, peer, must: "<= 1 us", holds: p50 <= 1.0 })
 }
 
 /// How long 1,000 rules take to be compiled.

@@ -112,26 +112,35 @@ fn kill(service: &mut Service, words: &str) -> Result<(), ChannelError> {
 const KEPT: [&str; 3] = ["user:[", "net:[", "mnt:["];
 
 /// What there is of everything that a call is made with: the forker's descriptors but those of
-/// namespaces, which it keeps some of; mounts; namespaces that processes are in; cgroups; processes.
+/// namespaces, which it keeps some of; mounts; namespaces that processes are in; cgroups; processes, without
+/// the kernel's own, which come and go with what there is to do. And the kernel's taint, which is 0 until it warned,
+/// found a bug in itself, or worse.
 fn count() -> String {
     let forker = forkers().into_iter().next().unwrap_or_default();
     let entries = |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten();
     let is_kept = |link: &String| KEPT.iter().any(|kind| link.starts_with(kind));
     let open = links(&forker, "fd").filter(|link| !is_kept(link)).count();
     let mounts = std::fs::read_to_string(format!("/proc/{forker}/mountinfo")).unwrap_or_default();
+    let is_kernels = |path: &Path| {
+        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+        status.lines().any(|line| line == "Kthread:\t1")
+    };
     let processes: Vec<_> = entries("/proc")
         .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter(|entry| !is_kernels(&entry.path()))
         .collect();
     let namespaces: BTreeSet<_> = processes
         .iter()
         .flat_map(|process| links(&process.file_name().to_string_lossy(), "ns"))
         .collect();
+    let tainted = std::fs::read_to_string("/proc/sys/kernel/tainted").unwrap_or_default();
     format!(
-        "{open} descriptors, {} mounts, {} namespaces, {} cgroups, {} processes",
+        "{open} descriptors, {} mounts, {} namespaces, {} cgroups, {} processes, taint {}",
         mounts.lines().count(),
         namespaces.len(),
         entries(CAGES).filter(|entry| entry.path().is_dir()).count(),
-        processes.len()
+        processes.len(),
+        tainted.trim()
     )
 }
 

@@ -102,7 +102,11 @@ fn the_test_images_differ_only_by_programs_of_the_tests_and_by_data() -> Result<
         ("hostile", &["services/agents.toml"], &[]),
         ("cage", &["edges.toml", "services/forker.toml"], &cages),
         // the two programs that can leave out a ring, in their places
-        ("ringless", &["usr/bin/forker", "usr/bin/worker"], &[]),
+        (
+            "ringless",
+            &["usr/bin/forker", "usr/bin/worker", "services/forker.toml"],
+            &["services/killer.toml"],
+        ),
         (
             "smoke",
             &["policies/invariants.yaml", "policies/system.yaml"],

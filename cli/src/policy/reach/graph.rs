@@ -1,6 +1,7 @@
 //! Agents, the places that they have in common, and which way from one agent leads where.
 
 use super::Witness;
+use capabilities::Place;
 use policy::AgentsAlike;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
@@ -22,13 +23,13 @@ pub(super) struct Graph {
     pub(super) edges: Vec<Edge>,
 }
 
-/// A shortest way from an agent to another, or to a machine.
+/// A shortest way from an agent to another, or outside.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) from: usize,
     /// The places that it goes by, with the agents between them.
     pub(super) by: Vec<(String, Option<usize>)>,
-    /// Nothing where it ends at a machine.
+    /// Nothing where it ends outside: at a machine, or at the operators.
     pub(super) to: Option<usize>,
 }
 
@@ -45,9 +46,9 @@ impl Graph {
         edges.map(|edge| edge.agent)
     }
 
-    /// Whether a place is a machine: it may hand on what it got.
-    fn is_machine(place: &str) -> bool {
-        place.starts_with("machines ")
+    /// Whether a place is outside: what it does with what it got is not the box's to know.
+    fn is_outside(place: &str) -> bool {
+        place.starts_with("machines ") || place == Place::Operators.name()
     }
 
     /// From each agent a shortest way to everything that it reaches.
@@ -71,7 +72,7 @@ impl Graph {
                     by.push((place.to_owned(), to));
                     by
                 };
-                if Self::is_machine(place) {
+                if Self::is_outside(place) {
                     ways.push(Way { from, by: step(None), to: None });
                 }
                 for other in self.told_at(place) {

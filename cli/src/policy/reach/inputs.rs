@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use capabilities::programs::OPEN;
-use capabilities::{Declaration, Parameter, Shape};
+use capabilities::{Declaration, Parameter, Shape, Source};
 use contract::effect::{Effect, Field, Kind, Value};
 use policy::{Network, Set, Test, values_alike};
 use serde_json::{Map, Value as Json, json};
@@ -37,7 +37,7 @@ struct Choice {
 pub(super) fn all(set: &Set, declaration: &Declaration) -> Result<Vec<Input>> {
     let mut inputs: Vec<(Map<String, Json>, Option<String>)> = vec![(Map::new(), None)];
     for parameter in declaration.parameters {
-        let choices = choices(set, parameter)
+        let choices = choices(set, declaration, parameter)
             .with_context(|| format!("`{}` of {}", parameter.name, declaration.name))?;
         ensure!(
             inputs.len().saturating_mul(choices.len()) <= INPUTS_MAX,
@@ -71,7 +71,7 @@ pub(super) fn all(set: &Set, declaration: &Declaration) -> Result<Vec<Input>> {
     Ok(accepted)
 }
 
-fn choices(set: &Set, parameter: &Parameter) -> Result<Vec<Choice>> {
+fn choices(set: &Set, declaration: &Declaration, parameter: &Parameter) -> Result<Vec<Choice>> {
     let plain = |value: Json| Choice { value: Some(value), machine: None };
     let mut choices: Vec<Choice> = match parameter.shape {
         Shape::OneOf(words) => words.iter().map(|word| plain(json!(word))).collect(),
@@ -81,14 +81,48 @@ fn choices(set: &Set, parameter: &Parameter) -> Result<Vec<Choice>> {
         }
         Shape::Digest => digests(set).into_iter().map(|digest| plain(json!(digest))).collect(),
         Shape::Places => places(set)?,
-        // an effect of none of these, or one that rules cannot ask about
-        Shape::Text { .. } if !parameter.required => Vec::new(),
+        Shape::Text { bytes_max } => texts(set, declaration, parameter, bytes_max)?,
         _ => bail!("no inputs are known of this shape: a defect in this program"),
     };
     if !parameter.required {
         choices.push(Choice { value: None, machine: None });
     }
     Ok(choices)
+}
+
+/// Texts of every length that rules tell apart; nothing else of a text comes into an effect.
+fn texts(
+    set: &Set,
+    declaration: &Declaration,
+    parameter: &Parameter,
+    bytes_max: usize,
+) -> Result<Vec<Choice>> {
+    let mut lengths = vec![1];
+    for template in declaration.effects {
+        for (field, source) in template.fields {
+            match source {
+                Source::LengthOf(name) if *name == parameter.name => {
+                    let alike = values_alike(set, template.kind, *field, &[])?;
+                    lengths.extend(alike.into_iter().filter_map(|alike| match alike.value {
+                        Value::Number(number) => usize::try_from(number).ok(),
+                        Value::Path(_) | Value::Text(_) | Value::List(_) => None,
+                    }));
+                }
+                source => ensure!(
+                    source.parameter() != Some(parameter.name),
+                    "its text comes into an effect, which is not known here: a defect in this program"
+                ),
+            }
+        }
+    }
+    if !parameter.required && lengths.len() == 1 {
+        return Ok(Vec::new());
+    }
+    lengths.retain(|length| *length <= bytes_max);
+    lengths.sort_unstable();
+    lengths.dedup();
+    let text = |length: usize| Choice { value: Some(json!("a".repeat(length))), machine: None };
+    Ok(lengths.into_iter().map(text).collect())
 }
 
 /// Places of every sort of address and port.

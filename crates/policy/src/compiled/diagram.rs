@@ -91,6 +91,11 @@ impl Diagram {
         Ok(Self { edges: all, last: level.all })
     }
 
+    /// How many states there are before the dimension of this number.
+    pub(crate) fn states(&self, dimension: usize) -> usize {
+        self.edges.get(dimension).map_or(0, |edges| edges.otherwise.len())
+    }
+
     /// The edges of every state before the dimension of this number.
     pub(crate) fn out(&self, dimension: usize) -> Vec<Out> {
         let Some(edges) = self.edges.get(dimension) else { return Vec::new() };

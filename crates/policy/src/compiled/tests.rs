@@ -305,7 +305,11 @@ fn compare(seed: u64, sets: usize, requests: usize) -> Option<String> {
     let mut dice = Dice(seed);
     for _ in 0..sets {
         let (set, text) = set(&mut dice);
-        let compiled = Compiled::new(set).unwrap();
+        let mut compiled = Compiled::new(set).unwrap();
+        if dice.below(2) == 0 {
+            // as beyond the bounds of what is made ahead
+            compiled.kinds.values_mut().for_each(|of_kind| of_kind.regions = None);
+        }
         for _ in 0..requests {
             let call = Call {
                 agent: dice.one(&AGENTS),
@@ -352,6 +356,32 @@ fn an_engine_that_is_broken_is_noticed() {
         BROKEN.set(None);
         assert!(found.is_some(), "{defect:?} is not noticed");
     }
+}
+
+#[test]
+fn what_a_region_holds_is_made_ahead_for_every_root() {
+    let mut dice = Dice(3);
+    let mut many = 0;
+    for _ in 0..200 {
+        let (set, text) = set(&mut dice);
+        let compiled = Compiled::new(set).unwrap();
+        for of_kind in compiled.kinds.values() {
+            let Some(dimension) =
+                of_kind.dimensions.last().filter(|of| of.subject == Subject::Field(Field::Path))
+            else {
+                continue;
+            };
+            let beneath = beneath::Beneath::new(dimension).unwrap();
+            for root in PATHS.iter().map(|path| CanonicalPath::parse(path).unwrap()) {
+                let number = usize::try_from(beneath.set_of(dimension, &root).unwrap()).unwrap();
+                let walked: Vec<u32> =
+                    walk::classes(dimension, &root).unwrap().into_iter().collect();
+                assert_eq!(beneath.sets()[number], walked, "{root:?}\n{text}");
+                many += usize::from(walked.len() > 2);
+            }
+        }
+    }
+    assert!(many > 100, "{many}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use serde_json as _;
 use sha2 as _;
 use std::convert::Infallible;
 use std::error::Error;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -36,6 +36,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// What a program says stands here, on a file system that bounds it; the program sees another /tmp.
 const SAID: &str = "/tmp/said";
 const SAID_BYTES: &str = "size=8m";
+/// What scripts are for.
+const SHELL: &CStr = c"/bin/bash";
 /// Process numbers begin again after so many: one test goes round until it gets a number a second time.
 const NUMBERS: &str = "4096";
 /// How long the processes that a program leaves behind may take to die.
@@ -68,6 +70,9 @@ fn prepare() -> Result<File> {
     mount("security", "/sys/kernel/security", "securityfs", flags, None)?;
     let size = CString::new(SAID_BYTES)?;
     mount("said", "/tmp", "tmpfs", flags, Some(size.as_c_str()))?;
+    // what scripts read from
+    std::os::unix::fs::symlink("/proc/self/fd", "/dev/fd")?;
+    std::os::unix::fs::symlink("/proc/self/fd/0", "/dev/stdin")?;
     Ok(File::options().write(true).open("/dev/console")?)
 }
 
@@ -109,10 +114,10 @@ fn taint() -> Result<String> {
 fn run(program: &str, seconds_max: u64) -> Result<String> {
     std::fs::remove_file(SAID).ok();
     let said = File::options().create_new(true).append(true).open(SAID)?;
-    let mut complain = said.try_clone()?;
+    // by then the child's standard error is what the program says
     let child = spawn(
         || become_program(program, said),
-        |error| drop(writeln!(complain, "not started: {error}")),
+        |error| drop(writeln!(std::io::stderr(), "not started: {error}")),
     )?;
     let pidfd = pidfd_open(child, PidfdFlags::empty())?;
     let end = ends_within(&pidfd, seconds_max.saturating_mul(1_000))?;
@@ -142,6 +147,10 @@ fn become_program(program: &str, said: File) -> Result<Infallible> {
     place(said.into(), 2)?;
     close_from(3)?;
     let path = CString::new(path.into_os_string().into_encoded_bytes())?;
+    // our kernel reads no `#!` (CONFIG_BINFMT_SCRIPT)
+    if program.ends_with(".sh") {
+        return Ok(execute(SHELL, &[SHELL.to_owned(), path])?);
+    }
     Ok(execute(&path, std::slice::from_ref(&path))?)
 }
 
