@@ -18,6 +18,7 @@ mod lower;
 mod process;
 pub mod program;
 pub mod programs;
+mod shared;
 mod system;
 
 pub use declaration::{
@@ -25,6 +26,7 @@ pub use declaration::{
     Template,
 };
 pub use input::{Accepted, Argument, InputError};
+pub use shared::{Place, Shared};
 
 /// Every capability, sorted by name.
 pub const CATALOGUE: &[&Declaration] = &[

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use contract::digits::{hex, unhex_array};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A box that this operator is paired with.
@@ -140,12 +140,27 @@ fn read(path: &Path) -> Result<Option<String>> {
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().context("no folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let new = path.with_extension("new");
-    std::fs::remove_file(&new).ok();
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    Ok(std::fs::rename(&new, path)?)
+    replace_by(path, &path.with_extension("new"), content, Permissions::from_mode(0o600))
+}
+
+/// Replaces a file whole by way of another one beside it, which is gone in the end.
+pub(crate) fn replace_by(
+    path: &Path,
+    new: &Path,
+    content: &[u8],
+    permissions: Permissions,
+) -> Result<()> {
+    std::fs::remove_file(new).ok();
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.set_permissions(permissions))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(new, path));
+    if written.is_err() {
+        std::fs::remove_file(new).ok();
+    }
+    Ok(written?)
 }
 
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {

@@ -1,22 +1,22 @@
-//! `krux policy`: check, test, explain, prove, diff, replay; show, apply, revert, shadow.
+//! `krux policy`: check, fmt, schema, test, explain, prove, diff, reach, replay; show, apply, revert, shadow.
 
 mod change;
+mod explain;
 mod lint;
 mod proposals;
 mod question;
+mod reach;
 mod replay;
 pub(crate) mod shadow;
+mod words;
 
 use crate::ended::Ended;
 use crate::remote::Desk;
 use crate::render;
-use anyhow::{Context, Result, bail};
-use capabilities::find;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use contract::statement::Act;
-use policy::{
-    Answer, Because, Call, Compiled, Decided, Facts, Layer, LayerKind, Set, cases, decide, parse,
-};
+use policy::{Answer, Compiled, Layer, LayerKind, Set, cases, parse};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,10 @@ pub(crate) enum Command {
         #[arg(required = true)]
         files: Vec<String>,
     },
+    /// Writes texts of policy in their one form; comments stay. Exit code 1 with `--check` if one would change.
+    Fmt(words::Format),
+    /// The grammar of policies as a JSON Schema (draft 2020-12), for editors.
+    Schema,
     /// Holds a policy against a table of expected answers.
     Test {
         #[command(flatten)]
@@ -47,6 +51,9 @@ pub(crate) enum Command {
     /// The regions of calls whose answer changes from one text to another, the milder ones first, each
     /// with a call.
     Diff(question::Compare),
+    /// Which agents get what one agent has to another, to a machine, or out as a message, by any chain of calls
+    /// that is let through: each step with a call. Exit code 1 if one does.
+    Reach(reach::Reach),
     /// Decides again what a ledger's export says was decided: each must come out as it was recorded, or,
     /// with `--against`, says what another text would change. Exit code 1 when anything differs.
     Replay(replay::Words),
@@ -88,8 +95,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         asked: AskedFor,
     },
-    /// Says what a call would get, effect by effect, and which rules say so. The call is made up: no
-    /// box is asked, and no limit counts as used up.
+    /// Says what a call would get, effect by effect, which rules say so, which nearly spoke, and the smallest
+    /// changes under which the answer would be another. The call is made up: no box is asked, and no limit
+    /// counts as used up.
+    #[command(after_help = explain::HELP)]
     Explain {
         #[command(flatten)]
         set: SetFiles,
@@ -128,11 +137,14 @@ impl Command {
         matches!(
             self,
             Self::Check { .. }
+                | Self::Fmt(_)
+                | Self::Schema
                 | Self::Test { .. }
                 | Self::Explain { .. }
                 | Self::Lint { .. }
                 | Self::Prove(_)
                 | Self::Diff(_)
+                | Self::Reach(_)
                 | Self::Replay(_)
         )
     }
@@ -171,11 +183,14 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             }
         }
         Command::Check { .. }
+        | Command::Fmt(_)
+        | Command::Schema
         | Command::Test { .. }
         | Command::Explain { .. }
         | Command::Lint { .. }
         | Command::Prove(_)
         | Command::Diff(_)
+        | Command::Reach(_)
         | Command::Replay(_) => {
             return Ok(Ended::Usage);
         }
@@ -203,12 +218,15 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
 pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
     match command {
         Command::Check { files } => check(files, as_json),
+        Command::Fmt(words) => words::format(words, as_json),
+        Command::Schema => words::schema(as_json),
         Command::Test { set, cases } => test(set, cases, as_json),
         Command::Lint { set } => lint::run(set, as_json),
         Command::Prove(words) => question::prove(words, as_json),
         Command::Diff(words) => question::diff(words, as_json),
+        Command::Reach(words) => reach::run(words, as_json),
         Command::Replay(words) => replay::run(words, as_json),
-        Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
+        Command::Explain { set, asked } => explain::run(&read_set(set)?, asked, as_json),
         Command::Show { .. }
         | Command::Shadow(_)
         | Command::Proposals
@@ -279,52 +297,6 @@ fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {
         render::line(&format!("{passed} passed, {} failed", failures.len()));
     }
     Ok(failures.is_empty())
-}
-
-/// True unless the call would be blocked.
-fn explain(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
-    let AskedFor { agent, capability: name, input } = asked;
-    let declaration = find(name)
-        .with_context(|| format!("no capability `{name}`; `krux capability list` has them all"))?;
-    let input: Json = serde_json::from_str(input).context("--input is no JSON")?;
-    let accepted = declaration.accept(&input)?;
-    let Some(effects) = declaration.lower(&accepted) else {
-        bail!("the declaration of {name} cannot be lowered for this input");
-    };
-    let call = Call { agent, capability: declaration.name, version: declaration.version };
-    let decision = decide(set, &call, &effects, &Facts::default());
-    if as_json {
-        let decided: Vec<Json> = effects
-            .iter()
-            .zip(&decision.effects)
-            .map(|(effect, decided)| {
-                let because: Vec<String> = decided.because.iter().map(why).collect();
-                let answer = decided.answer.to_string();
-                json!({ "effect": effect.to_string(), "answer": answer, "because": because })
-            })
-            .collect();
-        render::object(&json!({ "answer": decision.answer.to_string(), "effects": decided }));
-    } else {
-        render::line(&format!("{} calls {}: {}", agent, declaration.id(), decision.answer));
-        for (effect, Decided { answer, because }) in effects.iter().zip(&decision.effects) {
-            render::line(&format!("  {effect}: {answer}"));
-            because.iter().for_each(|because| render::line(&format!("    {}", why(because))));
-        }
-    }
-    Ok(decision.answer != Answer::Blocked)
-}
-
-fn why(because: &Because) -> String {
-    match because {
-        Because::Rule { layer, name: rule, reason, exhausted } => {
-            let used = if *exhausted { ", its limit used up" } else { "" };
-            let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-            format!("rule `{rule}` of {}{used}{reason}", name(layer))
-        }
-        Because::Otherwise => "no rule speaks of it: otherwise".to_owned(),
-        Because::NoEffect => "a call without an effect is blocked".to_owned(),
-        Because::CouldNotDecide => "it could not be decided, so it is blocked".to_owned(),
-    }
 }
 
 fn name(kind: &LayerKind) -> String {

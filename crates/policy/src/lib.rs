@@ -12,13 +12,17 @@ mod answer;
 pub mod cases;
 mod compiled;
 mod decide;
+mod format;
 mod glob;
+mod grammar;
+pub mod near;
 mod parse;
 mod point;
 mod quantity;
 mod question;
 mod region;
 mod rule;
+mod schema;
 mod set;
 mod test;
 mod text;
@@ -26,12 +30,15 @@ mod text;
 pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
 pub use compiled::{Compiled, TooManyStates};
 pub use decide::decide;
+pub use format::{FormatError, format};
 pub use parse::{ParseError, parse};
 pub use quantity::{Bytes, Rate, Span};
 pub use question::{
-    Answers, Change, Changed, Claim, Counterexample, Diff, Example, Lowered, Product, Property,
-    QuestionError, Region, Verdict, certify, diff, parse_properties, prove, prove_lowered, theorem,
+    AgentsAlike, Answers, Change, Changed, Claim, Counterexample, Diff, Example, Lowered, Product,
+    Property, QuestionError, Region, ValuesAlike, Verdict, agents_alike, certify, diff,
+    parse_properties, prove, prove_lowered, theorem, values_alike,
 };
 pub use rule::{Approval, Grants, Limits, Rule, VOTES_MAX};
+pub use schema::schema;
 pub use set::{Layer, Set, SetError};
 pub use test::{Network, Test};

@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// Longest name of a rule, and longest reason.
-const NAME_BYTES_MAX: usize = 64;
-const REASON_BYTES_MAX: usize = 500;
+pub(crate) const NAME_BYTES_MAX: usize = 64;
+pub(crate) const REASON_BYTES_MAX: usize = 500;
 /// Most rules of one layer.
-const RULES_MAX: usize = 10_000;
+pub(crate) const RULES_MAX: usize = 10_000;
 
 /// A mistake in a layer's text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +189,7 @@ fn suggest(message: &str) -> Option<String> {
 }
 
 /// Edit distance (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -19,10 +19,6 @@ pub struct Rate {
     pub seconds: u64,
 }
 
-const BYTE_UNITS: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-const SPANS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
-const PERIODS: &[(&str, u64)] = &[("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)];
-
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let unit = units.iter().find(|(unit, _)| text.ends_with(unit));
     let (digits, factor) = match unit {
@@ -34,28 +30,39 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 impl Bytes {
+    /// The units that a number of bytes may have.
+    pub(crate) const UNITS: [(&str, u64); 3] =
+        [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
     /// Reads a number of bytes.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
-        with_unit(text, BYTE_UNITS).map(Self)
+        with_unit(text, &Self::UNITS).map(Self)
     }
 }
 
 impl Span {
+    /// The units of a time, in seconds.
+    pub(crate) const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+
     /// Reads a time; its unit is not optional.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
-        with_unit(text, SPANS).filter(|seconds| unit && *seconds > 0).map(Self)
+        with_unit(text, &Self::UNITS).filter(|seconds| unit && *seconds > 0).map(Self)
     }
 }
 
 impl Rate {
+    /// The times in which an amount is counted, in seconds.
+    pub(crate) const PERIODS: [(&str, u64); 4] =
+        [("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)];
+
     /// Reads an amount per period; the amount may be a number of bytes.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (amount, period) = text.split_once('/')?;
-        let (_, seconds) = PERIODS.iter().find(|(name, _)| *name == period)?;
+        let (_, seconds) = Self::PERIODS.iter().find(|(name, _)| *name == period)?;
         Some(Self { amount: Bytes::read(amount)?.0, seconds: *seconds })
     }
 }

@@ -11,6 +11,7 @@
 //!   its points: neither is answered more mildly than what is said here of its points.
 //! - Every combination of used-up limits.
 
+mod alike;
 mod certificate;
 mod defect;
 mod diff;
@@ -27,9 +28,12 @@ mod text;
 
 use crate::answer::{Call, Facts};
 use crate::compiled::TooManyStates;
-use contract::effect::{Effect, visible};
+use crate::compiled::dimension::Subject;
+use crate::test::Test;
+use contract::effect::{Effect, Field, visible};
 use std::fmt;
 
+pub use alike::{AgentsAlike, ValuesAlike, agents_alike, values_alike};
 pub use certificate::{certify, theorem};
 pub use diff::{Change, Changed, Diff, diff};
 pub use product::Product;
@@ -81,4 +85,14 @@ impl fmt::Display for Example {
         }
         Ok(())
     }
+}
+
+/// A test of a field as a rule writes it.
+pub(crate) fn written(test: &Test, field: Field) -> String {
+    render::written(test, Subject::Field(field))
+}
+
+/// A number of a field as a rule writes it.
+pub(crate) fn number(field: Field, number: u64) -> String {
+    render::number(Subject::Field(field), number)
 }

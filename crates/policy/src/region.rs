@@ -63,14 +63,8 @@ pub(crate) fn worst(
     effect: &Effect,
     facts: &Facts,
 ) -> Option<Decided> {
-    let mut globs = Vec::new();
-    for rule in speaking.iter().flat_map(|(_, rules)| rules) {
-        for (field, test) in &rule.conditions.0 {
-            if *field == Field::Path {
-                collect(test, &mut globs);
-            }
-        }
-    }
+    let rules: Vec<&Rule> = speaking.iter().flat_map(|(_, rules)| rules).copied().collect();
+    let globs = globs(&rules);
     let alphabet = alphabet(&globs);
     let prefix = if root.as_str() == "/" { "" } else { root.as_str() };
     let mut start: Vec<Positions> = globs.iter().map(Glob::start).collect();
@@ -102,6 +96,17 @@ pub(crate) fn worst(
         }
     }
     Some(worst)
+}
+
+/// Every pattern that rules have of paths, each once.
+pub(crate) fn globs(rules: &[&Rule]) -> Vec<Glob> {
+    let mut globs = Vec::new();
+    for (field, test) in rules.iter().flat_map(|rule| &rule.conditions.0) {
+        if *field == Field::Path {
+            collect(test, &mut globs);
+        }
+    }
+    globs
 }
 
 /// The more restrictive of two answers, with the reasons of both where they are one.
@@ -174,7 +179,8 @@ pub(crate) fn under(root: &CanonicalPath) -> [Glob; 2] {
     [Glob::exactly(text), Glob::beginning(&slash)]
 }
 
-fn step(globs: &[Glob], at: &[Positions], byte: u8) -> Vec<Positions> {
+/// Where each pattern stands after one more byte.
+pub(crate) fn step(globs: &[Glob], at: &[Positions], byte: u8) -> Vec<Positions> {
     globs.iter().zip(at).map(|(glob, positions)| glob.advance(positions, byte)).collect()
 }
 

@@ -12,11 +12,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use std::fmt;
 
 /// Longest pattern or value, and most of them in one list.
-const PATTERN_BYTES_MAX: usize = 4_096;
-const VALUES_MAX: usize = 10_000;
+pub(crate) const PATTERN_BYTES_MAX: usize = 4_096;
+pub(crate) const VALUES_MAX: usize = 10_000;
 
 /// One rule of a layer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Its name, unique in the layer.
@@ -45,7 +45,7 @@ pub struct Rule {
 }
 
 /// Limits that last across calls.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Calls in a time.
@@ -76,7 +76,7 @@ impl Limits {
 }
 
 /// How an approval works.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// How many operators must say yes, each another one; 1 without the key.
@@ -99,7 +99,7 @@ pub struct Approval {
 /// Most operators that a rule asks.
 pub const VOTES_MAX: u32 = 16;
 /// Longest name of a group.
-const GROUP_BYTES_MAX: usize = 32;
+pub(crate) const GROUP_BYTES_MAX: usize = 32;
 
 impl Approval {
     /// Whether one yes of any operator is all that it asks for.
@@ -147,6 +147,12 @@ pub enum Grants {
 pub struct AgentPattern(Glob);
 
 impl AgentPattern {
+    /// One name alone, if it is no pattern.
+    pub(crate) fn exactly(name: &str) -> Option<Self> {
+        let plain = !name.is_empty() && name != "any" && !name.contains('*');
+        plain.then(|| Self(Glob::words(name)))
+    }
+
     /// The pattern; `any` is every name.
     pub(crate) const fn glob(&self) -> &Glob {
         &self.0
@@ -187,7 +193,7 @@ impl<'de> Deserialize<'de> for EffectKind {
 }
 
 /// What must hold of an effect: all of these, each about one field.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Where(pub Vec<(Field, Test)>);
 
 impl<'de> Deserialize<'de> for Where {
@@ -388,10 +394,25 @@ struct Words(Vec<String>);
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WordsVisitor).and_then(|Words(mut words)| match words.pop() {
-            Some(word) if words.is_empty() => Ok(Self(word)),
-            _ => Err(Error::custom("expected one value")),
-        })
+        deserializer.deserialize_any(WordVisitor)
+    }
+}
+
+struct WordVisitor;
+
+impl Visitor<'_> for WordVisitor {
+    type Value = Word;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Word, E> {
+        Ok(Word(text.to_owned()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Word, E> {
+        Ok(Word(number.to_string()))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::rule::Rule;
 use std::collections::BTreeSet;
 
 /// One layer, parsed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     /// Which one.
     pub kind: LayerKind,

@@ -69,6 +69,16 @@ impl Network {
         self.address
     }
 
+    /// The address behind its last one.
+    pub(crate) fn behind(&self) -> Option<IpAddr> {
+        let number = self.number(self.address)?;
+        let behind = (number | !self.mask()).checked_add(1)?;
+        match self.address {
+            IpAddr::V4(_) => u32::try_from(behind >> 96).ok().map(|bits| IpAddr::V4(bits.into())),
+            IpAddr::V6(_) => Some(IpAddr::V6(behind.into())),
+        }
+    }
+
     /// Its bits, of an address as a number left-aligned in 128 bits.
     pub(crate) fn mask(&self) -> u128 {
         u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0)

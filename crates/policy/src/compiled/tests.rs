@@ -270,7 +270,7 @@ pub(crate) fn set(dice: &mut Dice) -> (Set, String) {
     (Set::new(granting, layers.collect()).unwrap(), texts.join("\n"))
 }
 
-fn effect(dice: &mut Dice) -> Effect {
+pub(crate) fn effect(dice: &mut Dice) -> Effect {
     let some = |dice: &mut Dice| dice.below(4) > 0;
     let (kind, mut fields) = match dice.below(3) {
         0 => (Kind::Read, Vec::new()),

@@ -65,7 +65,7 @@ pub(super) fn product(
 }
 
 /// Some of the classes of a dimension.
-fn said(
+pub(super) fn said(
     dimension: &Dimension,
     inhabited: &Inhabited,
     predicates: &[Predicate<'_>],
@@ -106,7 +106,7 @@ fn list(mut items: Vec<String>) -> String {
     format!("[{}]", items.join(", "))
 }
 
-fn number(subject: Subject, number: u64) -> String {
+pub(super) fn number(subject: Subject, number: u64) -> String {
     let unit = UNITS.iter().find(|(_, unit)| number >= *unit && number.is_multiple_of(*unit));
     match unit.filter(|_| subject == Subject::Field(Field::Bytes)) {
         Some((name, unit)) => format!("{}{name}", number / unit),
@@ -253,7 +253,7 @@ fn text(
             }
             Subject::Capability => None,
         };
-        test.map(written)
+        test.map(|test| written(test, dimension.subject))
     };
     let distinct = |rules: &[u32]| -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
@@ -340,8 +340,8 @@ fn words<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// A test as a rule writes it.
-fn written(test: &Test) -> String {
-    let pairs = pairs(test);
+pub(super) fn written(test: &Test, of: Subject) -> String {
+    let pairs = pairs(test, of);
     match pairs.as_slice() {
         [(None, said)] => said.clone(),
         _ => {
@@ -355,20 +355,31 @@ fn written(test: &Test) -> String {
 }
 
 /// The keys of a test's map; of a plain value there is none.
-fn pairs(test: &Test) -> Vec<(Option<&'static str>, String)> {
+fn pairs(test: &Test, of: Subject) -> Vec<(Option<&'static str>, String)> {
     let one = |key, said| vec![(key, said)];
     match test {
         Test::OneOf(globs) => one(None, words(globs.iter().map(Glob::as_str))),
         Test::Hosts(hosts) => one(None, words(hosts.iter().map(String::as_str))),
         Test::Under(roots) => one(Some("under"), words(roots.iter().map(|root| root.as_str()))),
-        Test::Numbers(ranges) => {
-            let each = ranges.iter().map(|(low, high)| format!("{low}..={high}"));
-            one(None, list(each.collect()))
-        }
+        Test::Numbers(ranges) => match ranges.as_slice() {
+            [(low, high)] if low < high => {
+                let min = (*low > 0).then(|| (Some("min"), number(of, *low)));
+                let max = (*high < u64::MAX).then(|| (Some("max"), number(of, *high)));
+                let said: Vec<_> = min.into_iter().chain(max).collect();
+                if said.is_empty() { one(Some("min"), "0".to_owned()) } else { said }
+            }
+            ranges => {
+                let each = ranges.iter().map(|(low, high)| {
+                    let (from, to) = (number(of, *low), number(of, *high));
+                    if low == high { from } else { format!("{from}..={to}") }
+                });
+                one(None, list(each.collect()))
+            }
+        },
         Test::Networks(networks) => {
             one(None, list(networks.iter().map(ToString::to_string).collect()))
         }
-        Test::All(tests) => tests.iter().flat_map(pairs).collect(),
-        Test::Not(test) => one(Some("not"), written(test)),
+        Test::All(tests) => tests.iter().flat_map(|test| pairs(test, of)).collect(),
+        Test::Not(test) => one(Some("not"), written(test, of)),
     }
 }
