@@ -11,11 +11,14 @@ use crate::render;
 use anyhow::{Context, Result, bail};
 use capabilities::find;
 use clap::{Args, Subcommand};
+use contract::effect::Effect;
 use contract::statement::Act;
+use hours::Hours;
 use policy::{
     Answer, Because, Call, Compiled, Decided, Facts, Layer, LayerKind, Set, cases, decide, parse,
 };
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -76,12 +79,15 @@ pub(crate) enum Command {
         asked: AskedFor,
     },
     /// Says what a call would get, effect by effect, and which rules say so. The call is made up: no
-    /// box is asked, and no limit counts as used up.
+    /// box is asked, and no limit counts as used up but windows of time, if it is said when.
     Explain {
         #[command(flatten)]
         set: SetFiles,
         #[command(flatten)]
         asked: AskedFor,
+        /// When the call is made, such as 2026-03-29T01:00:00Z; without it every window of time is open.
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
     },
 }
 
@@ -184,7 +190,9 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Prove(words) => question::prove(words, as_json),
         Command::Diff(words) => question::diff(words, as_json),
         Command::Replay(words) => replay::run(words, as_json),
-        Command::Explain { set, asked } => explain(&read_set(set)?, asked, as_json),
+        Command::Explain { set, asked, at } => {
+            explain(&read_set(set)?, (asked, at.as_deref()), as_json)
+        }
         Command::Show { .. }
         | Command::History
         | Command::Apply { .. }
@@ -239,9 +247,14 @@ fn compile(layer: Layer) -> Result<()> {
 fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {
     let set = read_set(files)?;
     let cases = cases::read(&read(table)?)?;
+    let hours = Hours::of(&set)?;
+    let closed = |call: &Call<'_>, effects: &[Effect], at: &str| {
+        let at = moment(at).map_err(|error| error.to_string())?;
+        Ok(hours.closed(&set, call, effects, Some(at)))
+    };
     let failures: Vec<String> = cases
         .iter()
-        .filter_map(|case| cases::check(&set, case).err())
+        .filter_map(|case| cases::check(&set, case, closed).err())
         .map(|error| error.to_string())
         .collect();
     let passed = cases.len().saturating_sub(failures.len());
@@ -255,7 +268,7 @@ fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {
 }
 
 /// True unless the call would be blocked.
-fn explain(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
+fn explain(set: &Set, (asked, at): (&AskedFor, Option<&str>), as_json: bool) -> Result<bool> {
     let AskedFor { agent, capability: name, input } = asked;
     let declaration = find(name)
         .with_context(|| format!("no capability `{name}`; `krux capability list` has them all"))?;
@@ -265,7 +278,11 @@ fn explain(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
         bail!("the declaration of {name} cannot be lowered for this input");
     };
     let call = Call { agent, capability: declaration.name, version: declaration.version };
-    let decision = decide(set, &call, &effects, &Facts::default());
+    let exhausted = match at {
+        Some(at) => Hours::of(set)?.closed(set, &call, &effects, Some(moment(at)?)),
+        None => BTreeSet::new(),
+    };
+    let decision = decide(set, &call, &effects, &Facts { exhausted });
     if as_json {
         let decided: Vec<Json> = effects
             .iter()
@@ -285,6 +302,12 @@ fn explain(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
         }
     }
     Ok(decision.answer != Answer::Blocked)
+}
+
+/// Reads a moment.
+fn moment(text: &str) -> Result<u64> {
+    let at = hours::moment(text);
+    at.with_context(|| format!("`{text}`: expected a moment such as 2026-03-29T01:00:00Z"))
 }
 
 fn why(because: &Because) -> String {

@@ -141,6 +141,9 @@ pub(crate) fn diff(words: &Compare, as_json: bool) -> Result<bool> {
             for product in &changed.products {
                 render::line(&format!("  where {}", visible(&region(&product.to_string()))));
             }
+            for change in changed.changes.iter().filter(|c| c.exhausted != c.exhausted_new) {
+                render::line(&format!("  {change}"));
+            }
             if changed.more > 0 {
                 render::line(&format!("  and {} regions more", changed.more));
             }

@@ -22,6 +22,7 @@ mod rule;
 mod set;
 mod test;
 mod text;
+mod window;
 
 pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
 pub use compiled::{Compiled, TooManyStates};
@@ -35,3 +36,4 @@ pub use question::{
 pub use rule::{Approval, Grants, Limits, Rule};
 pub use set::{Layer, Set, SetError};
 pub use test::{Network, Test};
+pub use window::{Shown, Window, Windows};

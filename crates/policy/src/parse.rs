@@ -136,7 +136,7 @@ fn check(rule: &Rule) -> Result<(), String> {
     }
     if rule.limits.as_ref().is_some_and(|limits| !limits.is_one()) {
         return Err(format!(
-            "rule `{}`: `limits` has none of calls, bytes, seconds or concurrent",
+            "rule `{}`: `limits` has none of calls, bytes, seconds, concurrent or open",
             rule.name
         ));
     }
@@ -184,11 +184,13 @@ fn suggest(message: &str) -> Option<String> {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
     let near = quoted.map(|known| (distance(wrong, known), known)).min()?;
-    (near.0 <= 2).then(|| near.1.to_owned())
+    // a window's zone may be meant by the name of its city
+    let city = near.1.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(wrong));
+    (near.0 <= 2 || city).then(|| near.1.to_owned())
 }
 
 /// Edit distance (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

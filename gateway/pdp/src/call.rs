@@ -235,12 +235,11 @@ impl Pdp {
             return (decision, [const { String::new() }; 2]);
         }
         let bytes = bytes_of(effects);
-        let now_us = linux::clock::boot_us();
         let set = &self.applied.set;
-        let exhausted = self.state.counters.exhausted(set.set(), agent, bytes, now_us);
+        let call = Call { agent, capability: declaration.name, version: declaration.version };
+        let exhausted = self.used_up(&call, effects, bytes);
         let used_up =
             if exhausted.is_empty() { String::new() } else { names(set.set(), &exhausted) };
-        let call = Call { agent, capability: declaration.name, version: declaration.version };
         let decision = set.decide(&call, effects, &Facts { exhausted });
         let counted = if decision.answer < Answer::Approval {
             counted(set.set(), agent, &decision, bytes)

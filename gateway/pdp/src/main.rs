@@ -13,6 +13,7 @@ mod grant;
 mod grants;
 mod ledger_view;
 mod limits;
+mod moment;
 mod network;
 mod pairing;
 mod peers;
@@ -81,6 +82,8 @@ struct Pdp {
     state: State,
     applied: Applied,
     shipped: Shipped,
+    /// When the image was made.
+    built: moment::Built,
     waiting: BTreeMap<CallId, Waiting>,
     /// Inputs of calls that wait for a person.
     held: BTreeMap<CallId, OwnedFd>,
@@ -109,8 +112,10 @@ fn main() -> ExitCode {
     let peers = Peers::open(&mut service);
     let shipped = Shipped::read().and_then(|shipped| Ok((shipped.first()?, shipped)));
     let boot = linux::clock::boot_id().map_err(|error| format!("boot id: {error}"));
-    let started = boot.and_then(|boot| Ok((boot, shipped.map_err(|error| error.to_string())?)));
-    let (boot, (applied, shipped)) = match started {
+    let started = boot.and_then(|boot| {
+        Ok((boot, moment::Built::read()?, shipped.map_err(|error| error.to_string())?))
+    });
+    let (boot, built, (applied, shipped)) = match started {
         Ok(started) => started,
         Err(error) => {
             service.log(&error).ok();
@@ -123,6 +128,7 @@ fn main() -> ExitCode {
         state: State::new(boot),
         applied,
         shipped,
+        built,
         waiting: BTreeMap::new(),
         held: BTreeMap::new(),
         streams: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! The policy in force, and the one that decides operators' own acts.
 
+use hours::{Hours, ZoneError};
 use ledger::Digest;
 use policy::{
     Answer, Compiled, Counterexample, Layer, LayerKind, ParseError, Property, QuestionError, Set,
@@ -25,6 +26,8 @@ pub(crate) enum NotTaken {
     TooMany(#[from] TooManyStates),
     #[error("{0}")]
     Question(#[from] QuestionError),
+    #[error("{0}")]
+    Zone(#[from] ZoneError),
     #[error("the invariant `{0}` would not hold: {1}")]
     Invariant(String, Box<Counterexample>),
 }
@@ -33,6 +36,8 @@ pub(crate) enum NotTaken {
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) set: Compiled,
+    /// The zones of its windows of time.
+    pub(crate) hours: Hours,
     pub(crate) text: String,
     pub(crate) digest: Digest,
 }
@@ -90,8 +95,8 @@ impl Shipped {
                 return Err(NotTaken::Invariant(property.name.clone(), call));
             }
         }
-        let set = Compiled::new(set)?;
-        Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
+        let (hours, set) = (Hours::of(&set)?, Compiled::new(set)?);
+        Ok(Applied { set, hours, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
     }
 }
 

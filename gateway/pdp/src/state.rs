@@ -115,6 +115,8 @@ pub(crate) struct InForce {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) length: u64,
+    /// The latest wall time that a record has, in microseconds since 1970.
+    pub(crate) wall_us: u64,
     /// The digest of the last record.
     last: Option<Digest>,
     pub(crate) operators: BTreeMap<String, Operator>,
@@ -169,6 +171,7 @@ impl State {
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), ActError> {
         let envelope = record.envelope();
         self.length = envelope.sequence + 1;
+        self.wall_us = self.wall_us.max(envelope.wall_us);
         self.last = Some(record.digest());
         self.acts.take(envelope)?;
         let now = envelope.boot == self.boot;
