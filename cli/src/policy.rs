@@ -1,6 +1,7 @@
 //! `krux policy`: check, test, explain, prove, diff, replay.
 
 mod change;
+mod invariant;
 mod lint;
 mod question;
 mod replay;
@@ -73,6 +74,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },
+    /// What each text of a box's policy must have.
+    #[command(subcommand)]
+    Invariant(invariant::Invariants),
     /// Says what a box's agent would get, limits used up included.
     ExplainBox {
         #[command(flatten)]
@@ -153,6 +157,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
                 None => return Ok(Ended::No),
             }
         }
+        Command::Invariant(command) => invariant::at_desk(desk, command)?,
         Command::Check { .. }
         | Command::Test { .. }
         | Command::Explain { .. }
@@ -172,6 +177,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
             render::line(answer.get("text").and_then(Json::as_str).unwrap_or_default());
         }
         Command::History => change::history(&answer),
+        Command::Invariant(command) => invariant::say(command, &answer),
         Command::Apply { .. } | Command::Revert { .. } => {
             let version = answer.get("version").map(render::text).unwrap_or_default();
             render::line(&format!("in force, as version {version}"));
@@ -197,6 +203,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         | Command::History
         | Command::Apply { .. }
         | Command::Revert { .. }
+        | Command::Invariant(_)
         | Command::ExplainBox { .. } => Ok(false),
     }
 }

@@ -127,7 +127,9 @@ pub(crate) fn diff(words: &Compare, as_json: bool) -> Result<bool> {
         let each = diff.changed().iter().enumerate().map(|(number, changed)| {
             let regions: Vec<String> =
                 changed.products.iter().map(|product| region(&product.to_string())).collect();
+            let changes: Vec<String> = changed.changes.iter().map(ToString::to_string).collect();
             json!({ "effect": changed.kind.to_string(), "loosens": changed.loosens(),
+                "changes": changes,
                 "old": changed.old.answer.to_string(), "new": changed.new.answer.to_string(),
                 "regions": regions, "more": changed.more, "witness": changed.example.to_string(),
                 "calls": calls(number) })

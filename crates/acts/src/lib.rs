@@ -188,6 +188,8 @@ fn says(act: &Act, record: &Envelope) -> bool {
         Act::CageTry { ring } => recorded("cage-try") && is("ring", ring),
         Act::Perform { name, .. } => recorded(name),
         Act::PolicyApply { .. } => record.kind == Kind::Policy,
+        Act::InvariantAdd { text } => recorded("invariant-add") && is("text", text),
+        Act::InvariantRemove { name } => recorded("invariant-remove") && is("name", name),
         Act::Accept { call: of, digest, .. } => {
             let verdicts = ["vote", "accept", "stale"];
             let verdict = verdicts.iter().any(|verdict| is("verdict", verdict));
@@ -217,6 +219,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::Notices
         | Act::PolicyShow
         | Act::PolicyHistory
+        | Act::Invariants
         | Act::PolicyText { .. }
         | Act::PolicyExplain { .. }
         | Act::AuditExport { .. }
@@ -274,6 +277,23 @@ mod tests {
         assert_eq!(acts.take(&pause("bob", 1)), Err(ActError::Used));
         assert_eq!(acts.take(&pause("bob", 2)), Ok(()));
         assert_eq!(acts.checked(), 2);
+    }
+
+    #[test]
+    fn an_invariant_is_the_text_that_was_signed() {
+        let act = || Act::InvariantAdd { text: "properties: []".to_owned() };
+        let with = |nonce: u8, text: &str| {
+            let mut record = stated(act(), nonce, "invariant-add", "");
+            record.facts.insert("text".to_owned(), text.to_owned());
+            record
+        };
+        let mut acts = paired();
+        assert_eq!(acts.take(&with(1, "properties: [] ")), Err(ActError::OtherAct));
+        assert_eq!(acts.take(&with(1, "properties: []")), Ok(()));
+        let remove = |name: &str| Act::InvariantRemove { name: name.to_owned() };
+        let other = stated(remove("one"), 2, "invariant-remove", "two");
+        assert_eq!(acts.take(&other), Err(ActError::OtherAct));
+        assert_eq!(acts.take(&stated(remove("two"), 3, "invariant-remove", "two")), Ok(()));
     }
 
     #[test]

@@ -149,6 +149,9 @@ impl Pdp {
             Act::Grants => Ok(Some(self.grants())),
             Act::Acknowledge { call } => self.acknowledge(stated, &call),
             Act::PolicyApply { body } => self.policy_apply(stated, &body),
+            Act::Invariants => Ok(Some(self.invariants())),
+            Act::InvariantAdd { text } => self.invariant_add(stated, text),
+            Act::InvariantRemove { name } => self.invariant_remove(stated, name),
             Act::OperatorAdd { name, key, recipient } => {
                 unhex_array::<32>(&key).ok_or_else(|| bad("`key`: 64 hexadecimal digits"))?;
                 if !is_name(&name) || self.state.operators.contains_key(&name) {

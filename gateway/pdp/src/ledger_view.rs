@@ -82,11 +82,15 @@ impl Pdp {
         mut stated: Stated,
         digest: &str,
     ) -> Result<Option<String>, Refusal> {
+        self.nothing_changes()?;
         let body = self.body(&mut stated, digest)?;
         let bytes = channel::sealed::read(&body, POLICY_BYTES_MAX)
             .map_err(|_error| bad("the policy is longer than 1 MiB"))?;
         let text = String::from_utf8(bytes).map_err(|_error| bad("the policy is no UTF-8"))?;
         let applied = self.shipped.apply(&text).map_err(|error| bad(&error.to_string()))?;
+        let service = &mut self.service;
+        let own = self.state.invariants.hold_of(&applied, || drop(service.alive()));
+        own.map_err(|error| bad(&error.to_string()))?;
         let version = self.state.policy.as_ref().map_or(0, |policy| policy.version) + 1;
         let call = self.random_call()?;
         let mut draft = ledger::writer::Draft::new(Kind::Policy, &[("act", "policy-apply")]);
@@ -95,6 +99,7 @@ impl Pdp {
         draft.facts.extend(stated.facts);
         draft.facts.insert("version".to_owned(), version.to_string());
         self.record(draft, vec![("text", true, body)], None)?;
+        self.changing = Some(call);
         let json = json!({ "call": hex(&call), "version": version,
             "digest": applied.digest.to_string() });
         self.await_call(call, stated.door, stated.number, Then::Say(Status::Ok, json.to_string()));

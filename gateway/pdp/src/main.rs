@@ -11,6 +11,7 @@ mod boot;
 mod call;
 mod grant;
 mod grants;
+mod invariants;
 mod ledger_view;
 mod limits;
 mod moment;
@@ -95,6 +96,8 @@ struct Pdp {
     nonces: VecDeque<([u8; 16], u64)>,
     pairing: Option<Pairing>,
     boot: boot::Boot,
+    /// The change of the policy or of its invariants that is being recorded.
+    changing: Option<CallId>,
     first_operator: Option<([u8; 32], [u8; 32])>,
     /// SHA-256 of the authority's key.
     authority: Option<[u8; 32]>,
@@ -137,6 +140,7 @@ fn main() -> ExitCode {
         nonces: VecDeque::new(),
         pairing: None,
         boot: boot::Boot::default(),
+        changing: None,
         first_operator: None,
         authority: None,
         folded: false,
@@ -232,6 +236,7 @@ impl Pdp {
                     }
                 }
                 self.closing.clear();
+                self.changing = None;
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
                 // another audit has every call of before ended
@@ -328,6 +333,7 @@ impl Pdp {
             self.load_policy();
         }
         let Some(call) = envelope.call else { return };
+        self.changing = self.changing.filter(|changing| *changing != call);
         let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);
         if ended {
             self.streams.remove(&call);
@@ -364,6 +370,7 @@ impl Pdp {
                 Refusal::Bad { message: "the call has more effects than a record holds".to_owned() }
             }
         };
+        self.changing = self.changing.filter(|changing| Some(*changing) != call);
         if let Some(call) = call {
             self.state.counters.forget(&call);
             self.state.grants.settle(call, None);

@@ -4,6 +4,7 @@
 
 use crate::asks::Asks;
 use crate::grants::Grants;
+use crate::invariants::Invariants;
 use crate::limits::{Counters, Shares};
 use crate::network::Networks;
 use acts::{ActError, Acts};
@@ -125,6 +126,8 @@ pub(crate) struct State {
     pub(crate) policy: Option<InForce>,
     /// The texts that were applied last.
     pub(crate) texts: VecDeque<Text>,
+    /// What operators want of every text.
+    pub(crate) invariants: Invariants,
     pub(crate) pending: BTreeMap<CallId, Pending>,
     pub(crate) calls: BTreeMap<CallId, Known>,
     pub(crate) notices: VecDeque<Notice>,
@@ -263,6 +266,8 @@ impl State {
             // those of an earlier boot are over
             "grant" if envelope.boot == self.boot => self.grants.made(envelope),
             "grant-revoke" => self.grants.revoked(fact("grant")),
+            "invariant-add" => self.invariants.added(envelope),
+            "invariant-remove" => self.invariants.removed(&name),
             "stop" => self.stopped = true,
             "start" => self.stopped = false,
             "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),

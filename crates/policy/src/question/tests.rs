@@ -132,7 +132,7 @@ fn region(dice: &mut Dice, kinds: &[&str]) -> String {
 }
 
 /// A random property's text.
-fn property_text(dice: &mut Dice) -> String {
+pub(super) fn property_text(dice: &mut Dice) -> String {
     let kind = dice.one(&KINDS);
     let kinds =
         if kind == "read" && dice.below(3) == 0 { vec!["read", "write"] } else { vec![kind] };
@@ -150,7 +150,7 @@ fn property_text(dice: &mut Dice) -> String {
 }
 
 /// A random set, some of which speak of code.
-fn random_set(dice: &mut Dice) -> (Set, String) {
+pub(super) fn random_set(dice: &mut Dice) -> (Set, String) {
     let (set, text) = set(dice);
     if dice.below(2) == 0 {
         return (set, text);
