@@ -212,7 +212,7 @@ fn numbers() -> Vec<Vec<u8>> {
         ("limits", "{ open: \"09:00-17:00\" }"),
         ("limits", "{ open: \"09:00-17:00 /etc/passwd\" }"),
         ("limits", "{ open: \"09:00-17:00 ../../../etc/localtime\" }"),
-        ("limits", "{ open: \"09:00-17:00 Europe/Berl\u0131n\" }"),
+        ("limits", "{ open: \"09:00-17:00 Europe/Berl\u{131}n\" }"),
         ("limits", "{ open: \"09:00-99999999999999999999:00 UTC\" }"),
         ("limits", "{ open: \"mon-fri-sun 09:00-17:00 UTC\" }"),
         ("limits", "{ open: \"٠٩:٠٠-١٧:٠٠ UTC\" }"),

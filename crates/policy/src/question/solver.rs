@@ -65,14 +65,18 @@ fn or(parts: Vec<String>) -> String {
     all("or", "false", parts)
 }
 
-const NOT_SLASH: &str = "(re.diff re.allchar (str.to_re \"/\"))";
-/// A name of a file: neither empty nor a dot or two, without `/` and NUL.
+const NOT_SLASH: &str = "name-char";
+/// What values look like that are any: of characters those of ASCII that are seen, since no pattern names another. A
+/// name of a file is neither empty nor a dot or two, and has no `/`.
 const FORMS: &str = r#"
-(define-fun name-char () RegLan (re.diff re.allchar (re.union (str.to_re "/") (str.to_re "\u{0}"))))
-(define-fun segment () RegLan (re.diff (re.+ name-char) (re.union (str.to_re ".") (str.to_re ".."))))
+(define-fun no-dot () RegLan (re.union (re.range " " "-") (re.range "0" "~")))
+(define-fun name-char () RegLan (re.union no-dot (str.to_re ".")))
+(define-fun segment () RegLan (re.union (re.++ no-dot (re.* name-char))
+  (re.++ (str.to_re ".") no-dot (re.* name-char)) (re.++ (str.to_re "..") (re.+ name-char))))
 (define-fun path-form () RegLan (re.union (str.to_re "/") (re.+ (re.++ (str.to_re "/") segment))))
-(define-fun word () RegLan (re.union (re.range "a" "z") (re.range "0" "9") (str.to_re "-")))
-(define-fun agent-form () RegLan (re.++ (re.diff word (str.to_re "-")) (re.* word)))
+(define-fun letter () RegLan (re.union (re.range "a" "z") (re.range "0" "9")))
+(define-fun word () RegLan (re.union letter (str.to_re "-")))
+(define-fun agent-form () RegLan (re.++ letter (re.* word)))
 (define-fun label () RegLan (re.+ (re.union word (str.to_re "_"))))
 (define-fun host-form () RegLan (re.++ label (re.* (re.++ (str.to_re ".") label))))
 (define-fun verb () RegLan (re.+ (re.union (re.range "a" "z") (str.to_re "_"))))
@@ -240,9 +244,11 @@ impl Teller {
             };
             writeln!(text, "(assert {form})").unwrap();
         }
+        // what is asked is said as it is, also where the set is told wrongly
+        let honest = Self { lie: None };
         let lies_in = |region: &Region| {
             let (who, conditions) = region.parts();
-            self.region(kind, who, conditions)
+            honest.region(kind, who, conditions)
         };
         writeln!(text, "(assert {})", lies_in(property.region())).unwrap();
         if let Some(within) = property.within().filter(|within| within.kinds().any(|k| k == kind)) {
@@ -366,6 +372,8 @@ fn a_proof_is_what_a_solver_says() {
 fn a_solver_that_is_told_something_else_disagrees() {
     let instances = instances(7, 400);
     for lie in LIES {
-        assert!(compare(&instances, Some(lie)).is_err(), "{lie:?} is not noticed");
+        let mut some = instances.chunks(40);
+        let noticed = some.any(|some| compare(some, Some(lie)).is_err());
+        assert!(noticed, "{lie:?} is not noticed");
     }
 }

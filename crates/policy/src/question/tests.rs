@@ -254,10 +254,15 @@ fn compare_diffs(seed: u64, pairs: usize) -> Result<usize, String> {
     for _ in 0..pairs {
         let ((old, old_text), (mut new, mut new_text)) =
             (random_set(&mut dice), random_set(&mut dice));
-        if dice.below(2) == 0 {
-            new_text = old_text.replacen("decision: autonomous", "decision: approval", 1);
-            let first = new_text.split("\nlimits:").next().unwrap();
+        let changed = match dice.below(4) {
+            0 => Some(old_text.replacen("decision: autonomous", "decision: approval", 1)),
+            1 => Some(old_text.replace("calls: 3/hour", "calls: 5/hour").replace("mon-fri", "mon-sat")),
+            _ => None,
+        };
+        if let Some(changed) = changed {
+            let first = changed.split("\nlimits:").next().unwrap();
             new = Set::new(parse(first).unwrap(), Vec::new()).unwrap();
+            new_text = changed;
         }
         let told = |what: &str| format!("{what}\n{old_text}\n--\n{new_text}");
         let diff = diff(&old, &new).map_err(|error| told(&error.to_string()))?;
