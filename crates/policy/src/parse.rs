@@ -97,7 +97,8 @@ pub fn parse(text: &str) -> Result<Layer, ParseError> {
 
 /// Refuses what no text of ours holds, before it is read as YAML.
 pub(crate) fn plain(text: &str) -> Result<(), ParseError> {
-    let at = |Wrong { message, line, column }| ParseError { message, line, column, suggestion: None };
+    let at =
+        |Wrong { message, line, column }| ParseError { message, line, column, suggestion: None };
     text::check(text).map_err(at)
 }
 

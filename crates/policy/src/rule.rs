@@ -108,9 +108,8 @@ impl Limits {
         fn each<T>(one: Option<&T>, other: Option<&T>, implies: impl Fn(&T, &T) -> bool) -> bool {
             one.is_none_or(|one| other.is_some_and(|other| implies(one, other)))
         }
-        let rate = |one: &Rate, other: &Rate| {
-            other.amount <= one.amount && other.seconds >= one.seconds
-        };
+        let rate =
+            |one: &Rate, other: &Rate| other.amount <= one.amount && other.seconds >= one.seconds;
         each(self.calls.as_ref(), other.calls.as_ref(), rate)
             && each(self.bytes.as_ref(), other.bytes.as_ref(), rate)
             && each(self.seconds.as_ref(), other.seconds.as_ref(), rate)

@@ -296,7 +296,10 @@ mod tests {
             ("09:00 UTC", "expected two times of the day"),
             ("09:00-09:00 UTC", "has no length; the whole day is 00:00-24:00"),
             ("24:00-09:00 UTC", "begins when the day is over"),
-            ("09:00-17:00 Europe/Berln", "unknown zone `Europe/Berln`, expected one of `Europe/Berlin`"),
+            (
+                "09:00-17:00 Europe/Berln",
+                "unknown zone `Europe/Berln`, expected one of `Europe/Berlin`",
+            ),
             ("09:00-17:00 europe/berlin", "expected one of `Europe/Berlin`"),
             ("09:00-17:00 berlin", "expected one of `Europe/Berlin`"),
             ("09:00-17:00 +02:00", "expected a name of the tz database"),
@@ -315,10 +318,7 @@ mod tests {
             (&["00:00-24:00 UTC"], &["22:00-06:00 UTC"]),
             (&["mon 20:00-24:00 UTC", "tue 00:00-08:00 UTC"], &["mon 20:00-08:00 UTC"]),
             (&["09:00-12:00 UTC", "12:00-17:00 UTC"], &["09:00-17:00 UTC"]),
-            (
-                &["09:00-17:00 UTC", "09:00-17:00 Europe/Berlin"],
-                &["10:00-11:00 Europe/Berlin"],
-            ),
+            (&["09:00-17:00 UTC", "09:00-17:00 Europe/Berlin"], &["10:00-11:00 Europe/Berlin"]),
         ] {
             assert!(cover(&windows(wide), &windows(narrow)), "{wide:?} {narrow:?}");
         }
@@ -343,7 +343,8 @@ mod tests {
         for one in some {
             for other in some {
                 let (one, other) = (windows(&[one]), windows(&[other]));
-                let minutes = (0..7).flat_map(|day| (0..1_440).map(move |minute| Shown { day, minute }));
+                let minutes =
+                    (0..7).flat_map(|day| (0..1_440).map(move |minute| Shown { day, minute }));
                 let mut minutes = minutes;
                 let covers = minutes.all(|shown| !other[0].holds(shown) || one[0].holds(shown));
                 assert_eq!(cover(&one, &other), covers, "{one:?} {other:?}");

@@ -390,7 +390,9 @@ fn a_wider_limit_is_milder_and_a_narrower_one_tightens() {
         let changes = &milder.changed().first().unwrap().changes;
         let [change] = changes.as_slice() else { panic!("{changes:?}") };
         assert_eq!((change.old, change.new), (Answer::Approval, Answer::Notify));
-        assert!(change.exhausted_new.exhausted.is_empty() && !change.exhausted.exhausted.is_empty());
+        assert!(
+            change.exhausted_new.exhausted.is_empty() && !change.exhausted.exhausted.is_empty()
+        );
         assert!(diff(&wide_set, &narrow_set).unwrap().only_tightens(), "{wide} {narrow}");
     }
     // neither is the stricter one

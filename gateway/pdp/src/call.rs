@@ -440,9 +440,8 @@ fn names(set: &Set, rules: &BTreeSet<(LayerKind, String)>) -> String {
 pub(crate) fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -> String {
     let mut words = Vec::new();
     for layer in set.layers_for(agent) {
-        let counts = |rule: &&policy::Rule| {
-            rule.limits.is_some() && !rule.is_limited_by_time_alone()
-        };
+        let counts =
+            |rule: &&policy::Rule| rule.limits.is_some() && !rule.is_limited_by_time_alone();
         for rule in layer.rules.iter().filter(counts) {
             let because = decision.effects.iter().flat_map(|decided| &decided.because);
             let mut because = because.filter_map(|because| match because {

@@ -2,10 +2,10 @@
 //! One is added by a signed act, after it was proved of the set in force; so at any time the set in force has every
 //! one of them, and a text that would not is refused with the call that shows it.
 
+use crate::Pdp;
 use crate::act::Stated;
 use crate::refusal::{Refusal, bad, not_found};
 use crate::set::{Applied, NotTaken};
-use crate::Pdp;
 use contract::limits::{INVARIANT_BYTES_MAX, INVARIANTS_MAX};
 use ledger::Envelope;
 use policy::Property;
@@ -60,7 +60,11 @@ impl Invariants {
     }
 
     /// Whether a set has every one.
-    pub(crate) fn hold_of(&self, applied: &Applied, mut alive: impl FnMut()) -> Result<(), NotTaken> {
+    pub(crate) fn hold_of(
+        &self,
+        applied: &Applied,
+        mut alive: impl FnMut(),
+    ) -> Result<(), NotTaken> {
         let mut properties = Vec::new();
         for (name, invariant) in &self.0 {
             let property = invariant.property.as_ref();
@@ -113,9 +117,9 @@ fn read(text: &str) -> Result<Vec<Property>, Refusal> {
 impl Pdp {
     /// All of them.
     pub(crate) fn invariants(&self) -> String {
-        let shipped = self.shipped.invariants().iter().map(|property| {
-            json!({ "name": property.name, "reason": property.reason, "shipped": true })
-        });
+        let shipped = self.shipped.invariants().iter().map(
+            |property| json!({ "name": property.name, "reason": property.reason, "shipped": true }),
+        );
         let own = self.state.invariants.0.iter().map(|(name, one)| {
             let reason = one.property.as_ref().and_then(|property| property.reason.as_ref());
             json!({ "name": name, "reason": reason, "shipped": false, "text": one.text,
@@ -255,9 +259,8 @@ mod tests {
     fn invariants_have_names_of_their_own_and_bounds() {
         let shipped = shipped();
         let invariants = with(DELETES, "deletes-ask");
-        let room = |of: &Invariants, text: &str| {
-            of.room_for(&read(text).unwrap(), shipped.invariants())
-        };
+        let room =
+            |of: &Invariants, text: &str| of.room_for(&read(text).unwrap(), shipped.invariants());
         assert!(matches!(room(&invariants, DELETES), Err(Refusal::Conflict { .. })));
         let shipped_name = DELETES.replace("deletes-ask", "code-asks");
         assert!(matches!(room(&invariants, &shipped_name), Err(Refusal::Conflict { .. })));

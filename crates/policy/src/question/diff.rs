@@ -183,7 +183,8 @@ impl<'a> Both<'a> {
                 }
             }
         }
-        both.differs = both.members.iter().map(|members| differs(sides, members, relations)).collect();
+        both.differs =
+            both.members.iter().map(|members| differs(sides, members, relations)).collect();
         both
     }
 }

@@ -63,7 +63,12 @@ impl<'a> Relations<'a> {
     /// In which of the two sets a limit can be used up.
     fn ways(&self, key: Key<'a>) -> impl Iterator<Item = [bool; 2]> {
         let alone = self.0.get(&key).copied().unwrap_or([false; 2]);
-        let ways = [(true, [false; 2]), (true, [true; 2]), (alone[0], [true, false]), (alone[1], [false, true])];
+        let ways = [
+            (true, [false; 2]),
+            (true, [true; 2]),
+            (alone[0], [true, false]),
+            (alone[1], [false, true]),
+        ];
         ways.into_iter().filter_map(|(can, way)| can.then_some(way))
     }
 }

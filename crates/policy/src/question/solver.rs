@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// How long z3 may think about one question; seconds.
-const SECONDS_MAX: u64 = 10;
+const SECONDS_MAX: u64 = 2;
 
 /// One thing said wrongly to z3, to show that a difference would be noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,38 @@ enum Lie {
 
 const LIES: [Lie; 7] =
     [Lie::Star, Lie::Under, Lie::Not, Lie::Limits, Lie::Otherwise, Lie::Version, Lie::Ends];
+
+/// Rules and a property for each lie, of which it makes another one.
+const TELLING: [[&str; 2]; 7] = [
+    [
+        "effects: [read], where: { path: \"/w/*\" }, decision: autonomous",
+        "only: { agents: [any], effects: [read], decision: autonomous, within: { where: { path: { not: \"/w/*/*\" } } } }",
+    ],
+    [
+        "effects: [read], where: { path: { under: /w } }, decision: autonomous",
+        "only: { agents: [any], effects: [read], decision: autonomous, within: { where: { path: { under: /w } } } }",
+    ],
+    [
+        "effects: [read], where: { path: { not: { under: /v } } }, decision: autonomous",
+        "only: { agents: [any], effects: [read], decision: autonomous, within: { where: { path: { not: { under: /v } } } } }",
+    ],
+    [
+        "effects: [read], limits: { calls: 1/hour }, decision: notify",
+        "always: { agents: [any], effects: [read], decision: notify }",
+    ],
+    [
+        "effects: [write], decision: notify",
+        "never: { agents: [any], effects: [read], decision: blocked }",
+    ],
+    [
+        "effects: [read], capabilities: [git.push@1], decision: notify",
+        "only: { agents: [any], effects: [read], decision: notify, within: { capabilities: [git.push@1] } }",
+    ],
+    [
+        "effects: [write], where: { bytes: { min: 1, max: 4 } }, decision: notify",
+        "never: { agents: [any], effects: [write], where: { bytes: 4 }, decision: notify }",
+    ],
+];
 
 /// What z3 is told.
 struct Teller {
@@ -132,7 +164,9 @@ impl Teller {
                 .iter()
                 .map(|root| match root.as_str() {
                     "/" => "true".to_owned(),
-                    root if self.lies(Lie::Under) => format!("(str.prefixof {} {of})", quoted(root)),
+                    root if self.lies(Lie::Under) => {
+                        format!("(str.prefixof {} {of})", quoted(root))
+                    }
                     root => {
                         let beneath = quoted(&format!("{root}/"));
                         format!("(or (= {of} {}) (str.prefixof {beneath} {of}))", quoted(root))
@@ -204,7 +238,8 @@ impl Teller {
                 let holds = self.region(kind, who, &rule.conditions);
                 spoken.push(holds.clone());
                 let used = format!("used-{}-{number}", layer.kind.to_string().replace('/', "-"));
-                let over = rule.limits.as_ref().map(|limits| limits.over.unwrap_or(Answer::Blocked));
+                let over =
+                    rule.limits.as_ref().map(|limits| limits.over.unwrap_or(Answer::Blocked));
                 let is = |answer: Answer| if answer >= least { "true" } else { "false" };
                 let answers = match over.filter(|_| !self.lies(Lie::Limits)) {
                     Some(over) => format!("(ite {used} {} {})", is(over), is(rule.decision)),
@@ -222,9 +257,11 @@ impl Teller {
     /// Whether there is an effect of this kind that is against a property.
     fn question(&self, set: &Set, property: &Property, kind: Kind) -> String {
         let mut text = "(reset)\n".to_owned() + FORMS;
-        writeln!(text, "(declare-const agent String)(assert (str.in_re agent agent-form))").unwrap();
+        writeln!(text, "(declare-const agent String)(assert (str.in_re agent agent-form))")
+            .unwrap();
         writeln!(text, "(assert (<= (str.len agent) 32))(declare-const version Int)").unwrap();
-        writeln!(text, "(assert (<= 0 version 4294967295))(declare-const capability String)").unwrap();
+        writeln!(text, "(assert (<= 0 version 4294967295))(declare-const capability String)")
+            .unwrap();
         writeln!(text, "(assert (str.in_re capability capability-form))").unwrap();
         for layer in set.layers() {
             for number in 0..layer.rules.len() {
@@ -233,7 +270,8 @@ impl Teller {
             }
         }
         for field in kind.fields() {
-            let (name, sort) = (field.name(), ["String", "Int"][usize::from(field.ty() == Type::Number)]);
+            let (name, sort) =
+                (field.name(), ["String", "Int"][usize::from(field.ty() == Type::Number)]);
             writeln!(text, "(declare-const has-{name} Bool)(declare-const {name} {sort})").unwrap();
             let form = match field.ty() {
                 Type::Path => format!("(str.in_re {name} path-form)"),
@@ -258,7 +296,9 @@ impl Teller {
         let forbidden = (0..4).filter(|at| property.forbids(answers[*at])).map(|at| {
             let least = self.at_least(set, kind, answers[at]);
             match answers.get(at + 1) {
-                Some(next) => and(vec![least, format!("(not {})", self.at_least(set, kind, *next))]),
+                Some(next) => {
+                    and(vec![least, format!("(not {})", self.at_least(set, kind, *next))])
+                }
                 None => least,
             }
         });
@@ -297,9 +337,18 @@ struct Instance {
     text: String,
 }
 
+/// Those of [`TELLING`], and random ones.
 fn instances(seed: u64, count: usize) -> Vec<Instance> {
     let mut dice = Dice(seed);
-    let mut found = Vec::new();
+    let told = TELLING.map(|[rule, claim]| {
+        let text =
+            format!("policy: box\nversion: 1\nrules:\n  - {{ name: r, agents: [any], {rule} }}\n");
+        let wanted = format!("properties:\n  - {{ name: p, {claim} }}\n");
+        let set = Set::new(crate::parse::parse(&text).unwrap(), Vec::new()).unwrap();
+        let property = parse_properties(&wanted).unwrap().remove(0);
+        Instance { set, property, text: format!("{text}\n{wanted}") }
+    });
+    let mut found = Vec::from(told);
     while found.len() < count {
         let (set, text) = random_set(&mut dice);
         let wanted = property_text(&mut dice);
@@ -333,7 +382,9 @@ fn compare(instances: &[Instance], lie: Option<Lie>) -> Result<[usize; 3], Strin
     };
     let questions: Vec<String> = instances
         .iter()
-        .flat_map(|one| kinds(one).into_iter().map(|kind| teller.question(&one.set, &one.property, kind)))
+        .flat_map(|one| {
+            kinds(one).into_iter().map(|kind| teller.question(&one.set, &one.property, kind))
+        })
         .collect();
     let mut said = ask(&questions).into_iter();
     let mut seen = [0; 3];
@@ -352,7 +403,10 @@ fn compare(instances: &[Instance], lie: Option<Lie>) -> Result<[usize; 3], Strin
             Some(true) => 0,
             Some(false) => 1,
             None => {
-                assert!(said.iter().all(|one| matches!(one.as_str(), "unsat" | "unknown")), "{said:?}");
+                assert!(
+                    said.iter().all(|one| matches!(one.as_str(), "unsat" | "unknown")),
+                    "{said:?}"
+                );
                 2
             }
         };
@@ -363,16 +417,17 @@ fn compare(instances: &[Instance], lie: Option<Lie>) -> Result<[usize; 3], Strin
 
 #[test]
 fn a_proof_is_what_a_solver_says() {
-    let instances = instances(7, 400);
-    let [hold, fail, unknown] = compare(&instances, None).unwrap_or_else(|differs| panic!("{differs}"));
-    assert!(hold > 40 && fail > 100 && unknown * 50 < instances.len(), "{hold} {fail} {unknown}");
+    let instances = instances(7, 250);
+    let [hold, fail, unknown] =
+        compare(&instances, None).unwrap_or_else(|differs| panic!("{differs}"));
+    assert!(hold > 30 && fail > 100 && unknown * 50 < instances.len(), "{hold} {fail} {unknown}");
 }
 
 #[test]
 fn a_solver_that_is_told_something_else_disagrees() {
-    let instances = instances(7, 400);
+    let instances = instances(7, 250);
     for lie in LIES {
-        let mut some = instances.chunks(40);
+        let mut some = instances.chunks(8);
         let noticed = some.any(|some| compare(some, Some(lie)).is_err());
         assert!(noticed, "{lie:?} is not noticed");
     }
