@@ -421,7 +421,7 @@ fn compare(seed: u64, sets: usize, requests: usize, lie: Option<Lie>) -> Result<
 #[test]
 fn cedar_decides_alike_what_it_can_say() {
     let seen = compare(1, 300, 30, None).unwrap_or_else(|differs| panic!("{differs}"));
-    assert!(seen.iter().all(|count| *count > 200), "{seen:?}");
+    assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// How long z3 may think about one question; seconds.
-const SECONDS_MAX: u64 = 2;
+/// How much z3 may do about one question, in units of its own, which are the same on every machine.
+const WORK_MAX: u64 = 4_000_000;
 
 /// One thing said wrongly to z3, to show that a difference would be noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,7 +310,7 @@ impl Teller {
 /// What z3 says to each question.
 fn ask(questions: &[String]) -> Vec<String> {
     let child = Command::new("z3")
-        .args(["-in", "-smt2", &format!("-t:{}", SECONDS_MAX * 1_000)])
+        .args(["-in", "-smt2", &format!("rlimit={WORK_MAX}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
@@ -420,7 +420,7 @@ fn a_proof_is_what_a_solver_says() {
     let instances = instances(7, 250);
     let [hold, fail, unknown] =
         compare(&instances, None).unwrap_or_else(|differs| panic!("{differs}"));
-    assert!(hold > 30 && fail > 100 && unknown * 50 < instances.len(), "{hold} {fail} {unknown}");
+    assert!(hold > 30 && fail > 100 && unknown * 20 < instances.len(), "{hold} {fail} {unknown}");
 }
 
 #[test]
