@@ -44,6 +44,7 @@ pub(crate) fn status(desk: &Desk, as_json: bool) -> Result<Ended> {
         ),
         ("waiting", format!("{} for a person, {} notices", number("pending"), number("notices"))),
         ("policy", format!("version {} {}", text("/policy/version"), text("/policy/digest"))),
+        ("clock", clock(&status)),
         ("rings", rings(&status)),
         ("ledger", format!("{} records", number("records"))),
     ];
@@ -53,6 +54,17 @@ pub(crate) fn status(desk: &Desk, as_json: bool) -> Result<Ended> {
     let rows = rows.iter().chain(&shadow).chain(&proposed);
     rows.for_each(|(name, value)| render::line(&format!("{name:10} {value}")));
     Ok(Ended::Done)
+}
+
+/// What the box knows of the time.
+fn clock(status: &Json) -> String {
+    let wall_us = status.get("wall_us").and_then(Json::as_u64).unwrap_or(0);
+    let said = if status.get("clock_known") == Some(&Json::Bool(false)) {
+        ", which cannot be right: windows of time are closed"
+    } else {
+        ""
+    };
+    format!("{}{said}", render::time(wall_us))
 }
 
 /// How each ring was when it was last tried.

@@ -2,6 +2,7 @@
 
 mod change;
 mod explain;
+mod invariant;
 mod lint;
 mod proposals;
 mod question;
@@ -15,8 +16,10 @@ use crate::remote::Desk;
 use crate::render;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use contract::effect::Effect;
 use contract::statement::Act;
-use policy::{Answer, Compiled, Layer, LayerKind, Set, cases, parse};
+use hours::Hours;
+use policy::{Answer, Call, Compiled, Layer, LayerKind, Set, cases, parse};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +93,9 @@ pub(crate) enum Command {
     /// A candidate that decides beside a box's policy: begun, looked at, ended.
     #[command(subcommand)]
     Shadow(shadow::Command),
+    /// What each text of a box's policy must have.
+    #[command(subcommand)]
+    Invariant(invariant::Invariants),
     /// Says what a box's agent would get, limits used up included.
     ExplainBox {
         #[command(flatten)]
@@ -104,6 +110,9 @@ pub(crate) enum Command {
         set: SetFiles,
         #[command(flatten)]
         asked: AskedFor,
+        /// When the call is made, such as 2026-03-29T01:00:00Z; without it every window of time is open.
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
     },
 }
 
@@ -182,6 +191,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
                 None => return Ok(Ended::No),
             }
         }
+        Command::Invariant(command) => invariant::at_desk(desk, command)?,
         Command::Check { .. }
         | Command::Fmt(_)
         | Command::Schema
@@ -205,6 +215,7 @@ pub(crate) fn at_desk(desk: &Desk, command: &Command, as_json: bool) -> Result<E
         }
         Command::History => change::history(&answer),
         Command::Proposals => proposals::lines(&answer).iter().for_each(|line| render::line(line)),
+        Command::Invariant(command) => invariant::say(command, &answer),
         Command::Apply { .. } | Command::Revert { .. } => {
             let version = answer.get("version").map(render::text).unwrap_or_default();
             render::line(&format!("in force, as version {version}"));
@@ -226,7 +237,9 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         Command::Diff(words) => question::diff(words, as_json),
         Command::Reach(words) => reach::run(words, as_json),
         Command::Replay(words) => replay::run(words, as_json),
-        Command::Explain { set, asked } => explain::run(&read_set(set)?, asked, as_json),
+        Command::Explain { set, asked, at } => {
+            explain::run(&read_set(set)?, (asked, at.as_deref()), as_json)
+        }
         Command::Show { .. }
         | Command::Shadow(_)
         | Command::Proposals
@@ -234,6 +247,7 @@ pub(crate) fn run(command: &Command, as_json: bool) -> Result<bool> {
         | Command::History
         | Command::Apply { .. }
         | Command::Revert { .. }
+        | Command::Invariant(_)
         | Command::ExplainBox { .. } => Ok(false),
     }
 }
@@ -284,9 +298,14 @@ fn compile(layer: Layer) -> Result<()> {
 fn test(files: &SetFiles, table: &str, as_json: bool) -> Result<bool> {
     let set = read_set(files)?;
     let cases = cases::read(&read(table)?)?;
+    let hours = Hours::of(&set)?;
+    let closed = |call: &Call<'_>, effects: &[Effect], at: &str| {
+        let at = explain::moment(at).map_err(|error| error.to_string())?;
+        Ok(hours.closed(&set, call, effects, Some(at)))
+    };
     let failures: Vec<String> = cases
         .iter()
-        .filter_map(|case| cases::check(&set, case).err())
+        .filter_map(|case| cases::check(&set, case, closed).err())
         .map(|error| error.to_string())
         .collect();
     let passed = cases.len().saturating_sub(failures.len());

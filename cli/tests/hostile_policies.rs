@@ -81,6 +81,10 @@ fn large() -> Vec<Vec<u8>> {
         (0..depth).fold(String::new(), |text, level| text + &many(" ", level) + "a:\n")
     };
     let numbered = (0..10_001).map(|n| RULE.replace("name: r", &format!("name: r{n}")));
+    let timed = (0..501).map(|n| {
+        let limits = "limits: { open: 09:00-17:00 UTC }, decision";
+        RULE.replace("name: r", &format!("name: r{n}")).replace("decision", limits)
+    });
     vec![
         many("[", 100_000).into_bytes(),
         many("{", 100_000).into_bytes(),
@@ -98,6 +102,10 @@ fn large() -> Vec<Vec<u8>> {
         with("reason", &many("r", 501)),
         with("agents", &format!("[{}]", many("a", 5_000))),
         rules(&numbered.collect::<String>()),
+        with("limits", &format!("{{ open: [{}] }}", many("09:00-17:00 UTC, ", 17))),
+        with("limits", &format!("{{ open: \"09:00-17:00 {}\" }}", many("U", 100_000))),
+        with("limits", &format!("{{ open: \"{}mon 09:00-17:00 UTC\" }}", many("mon,", 30))),
+        rules(&timed.collect::<String>()),
         format!("{HEAD}{}", many("#\n", 600_000)).into_bytes(),
         many(" ", 2 << 20).into_bytes(),
         many("\n", 2 << 20).into_bytes(),
@@ -197,6 +205,18 @@ fn numbers() -> Vec<Vec<u8>> {
         ("limits", "{ calls: 5/fortnight }"),
         ("limits", "{ concurrent: -1 }"),
         ("limits", "{ concurrent: 4294967296 }"),
+        ("limits", "{ open: 9 }"),
+        ("limits", "{ open: [] }"),
+        ("limits", "{ open: {} }"),
+        ("limits", "{ open: \"\" }"),
+        ("limits", "{ open: \"09:00-17:00\" }"),
+        ("limits", "{ open: \"09:00-17:00 /etc/passwd\" }"),
+        ("limits", "{ open: \"09:00-17:00 ../../../etc/localtime\" }"),
+        ("limits", "{ open: \"09:00-17:00 Europe/Berl\u{131}n\" }"),
+        ("limits", "{ open: \"09:00-99999999999999999999:00 UTC\" }"),
+        ("limits", "{ open: \"mon-fri-sun 09:00-17:00 UTC\" }"),
+        ("limits", "{ open: \"٠٩:٠٠-١٧:٠٠ UTC\" }"),
+        ("limits", "{ open: 09:00-17:00 UTC, open: 09:00-18:00 UTC }"),
     ] {
         all.push(with(key, value));
     }

@@ -52,8 +52,9 @@ pub(super) fn apply(
     let milder = diff.changed().iter().filter(|changed| changed.loosens()).count();
     if !as_json {
         for changed in diff.changed().iter().filter(|changed| changed.loosens()) {
-            let (old, new) = (&changed.old.answer, &changed.new.answer);
-            render::line(&format!("milder, {old} -> {new}: such as {}", changed.example));
+            for change in changed.changes.iter().take(1) {
+                render::line(&format!("milder, {change}: such as {}", changed.example));
+            }
         }
         let regions = diff.changed().len();
         render::line(&format!(

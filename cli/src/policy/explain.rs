@@ -6,9 +6,11 @@ use crate::render;
 use anyhow::{Context, Result, bail};
 use capabilities::find;
 use contract::effect::Effect;
+use hours::Hours;
 use policy::near::{Change, Near, changes, near};
 use policy::{Answer, Because, Call, Decided, Decision, Facts, Set, decide};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 
 pub(super) const HELP: &str = "Examples:
   krux policy explain mine.yaml --limits policies/system.yaml --agent build-1 \\
@@ -25,7 +27,11 @@ Exit codes: 0 the call is not blocked; 1 it is; 2 wrong words.";
 const NEAR_MAX: usize = 8;
 
 /// True unless the call would be blocked.
-pub(super) fn run(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
+pub(super) fn run(
+    set: &Set,
+    (asked, at): (&AskedFor, Option<&str>),
+    as_json: bool,
+) -> Result<bool> {
     let AskedFor { agent, capability: name, input } = asked;
     let declaration = find(name)
         .with_context(|| format!("no capability `{name}`; `krux capability list` has them all"))?;
@@ -35,7 +41,11 @@ pub(super) fn run(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
         bail!("the declaration of {name} cannot be lowered for this input");
     };
     let call = Call { agent, capability: declaration.name, version: declaration.version };
-    let facts = Facts::default();
+    let exhausted = match at {
+        Some(at) => Hours::of(set)?.closed(set, &call, &effects, Some(moment(at)?)),
+        None => BTreeSet::new(),
+    };
+    let facts = Facts { exhausted };
     let explained = Explained {
         decision: decide(set, &call, &effects, &facts),
         near: near(set, &call, &effects, &facts),
@@ -50,6 +60,12 @@ pub(super) fn run(set: &Set, asked: &AskedFor, as_json: bool) -> Result<bool> {
         explained.say();
     }
     Ok(explained.decision.answer != Answer::Blocked)
+}
+
+/// Reads a moment.
+pub(super) fn moment(text: &str) -> Result<u64> {
+    let at = hours::moment(text);
+    at.with_context(|| format!("`{text}`: expected a moment such as 2026-03-29T01:00:00Z"))
 }
 
 /// A call with everything that is said of it.

@@ -135,7 +135,9 @@ pub(super) fn diff_json(diff: &Diff, counted: Option<&[u64]>) -> Json {
     let each = diff.changed().iter().enumerate().map(|(number, changed)| {
         let regions: Vec<String> =
             changed.products.iter().map(|product| region(&product.to_string())).collect();
+        let changes: Vec<String> = changed.changes.iter().map(ToString::to_string).collect();
         json!({ "effect": changed.kind.to_string(), "loosens": changed.loosens(),
+            "changes": changes,
             "old": changed.old.answer.to_string(), "new": changed.new.answer.to_string(),
             "regions": regions, "more": changed.more, "witness": changed.example.to_string(),
             "calls": calls(counted, number) })
@@ -153,6 +155,8 @@ pub(super) fn diff_lines(diff: &Diff, counted: Option<&[u64]>) -> Vec<String> {
         for product in &changed.products {
             lines.push(format!("  where {}", visible(&region(&product.to_string()))));
         }
+        let limits = changed.changes.iter().filter(|c| c.exhausted != c.exhausted_new);
+        lines.extend(limits.map(|change| format!("  {change}")));
         if changed.more > 0 {
             lines.push(format!("  and {} regions more", changed.more));
         }

@@ -4,10 +4,11 @@
 use super::{read, read_layer};
 use crate::render;
 use anyhow::{Context, Result, ensure};
+use hours::Hours;
 use ledger::{Digest, Envelope, Kind, Record, frame};
 use policy::{Answer, Call, CapabilityName, Compiled, Facts, Layer, LayerKind, Set};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,8 @@ pub(super) struct Sets {
     by_digest: BTreeMap<Digest, Compiled>,
     /// Of the box's own calls.
     boot: Compiled,
-    /// Instead of all others.
-    against: Option<Compiled>,
+    /// Instead of all others, with its windows of time.
+    against: Option<(Compiled, Hours)>,
 }
 
 /// What came of it.
@@ -60,6 +61,11 @@ pub(super) struct Replayed {
 
 fn compiled(layer: Layer, system: &Layer) -> Result<Compiled> {
     Ok(Compiled::new(Set::new(layer, vec![system.clone()])?)?)
+}
+
+fn with_hours(set: Compiled) -> Result<(Compiled, Hours)> {
+    let hours = Hours::of(set.set())?;
+    Ok((set, hours))
 }
 
 /// The granting layer of the box's own calls.
@@ -82,15 +88,16 @@ impl Sets {
         for file in &words.policy {
             by_digest.insert(Digest::of(read(file)?.as_bytes()), compiled(read_layer(file)?)?);
         }
-        let against = words.against.as_ref().map(|file| compiled(read_layer(file)?)).transpose()?;
+        let against = |file: &String| with_hours(compiled(read_layer(file)?)?);
+        let against = words.against.as_ref().map(against).transpose()?;
         Ok(Self { by_digest, boot: compiled(boots())?, against })
     }
 
     /// One set instead of all others, under the limits that this version ships.
     pub(super) fn against(layer: Layer) -> Result<Self> {
         let system = policy::parse(SYSTEM)?;
-        let (boot, against) = (compiled(boots(), &system)?, Some(compiled(layer, &system)?));
-        Ok(Self { by_digest: BTreeMap::new(), boot, against })
+        let against = Some(with_hours(compiled(layer, &system)?)?);
+        Ok(Self { by_digest: BTreeMap::new(), boot: compiled(boots(), &system)?, against })
     }
 
     /// The set that decides a record again.
@@ -98,13 +105,39 @@ impl Sets {
         if agent == BOOT {
             return Ok(&self.boot);
         }
-        if let Some(against) = &self.against {
+        if let Some((against, _)) = &self.against {
             return Ok(against);
         }
         let digest = record.policy.context("it names no policy")?;
         self.by_digest.get(&digest).with_context(|| {
             format!("the policy {digest} was in force; give its text with --policy")
         })
+    }
+}
+
+impl Sets {
+    /// Which rules are used up: those that the record names. Under another text its own windows of time are closed or
+    /// open as they are at the moment of the record, whatever was recorded of rules of these names.
+    fn exhausted(
+        &self,
+        record: &Envelope,
+        call: &Call<'_>,
+        set: &Set,
+    ) -> BTreeSet<(LayerKind, String)> {
+        let named = record.facts.get("exhausted").map(String::as_str).unwrap_or_default();
+        let mut exhausted = set.rules_named(named);
+        if let Some((against, hours)) = self.against.as_ref().filter(|_| call.agent != BOOT) {
+            let rules = against
+                .set()
+                .layers()
+                .flat_map(|layer| layer.rules.iter().map(move |rule| (&layer.kind, rule)));
+            for (layer, rule) in rules.filter(|(_, rule)| rule.is_limited_by_time_alone()) {
+                exhausted.remove(&(layer.clone(), rule.name.clone()));
+            }
+            let at = Some(record.wall_us);
+            exhausted.extend(hours.closed(against.set(), call, &record.effects, at));
+        }
+        exhausted
     }
 }
 
@@ -120,7 +153,7 @@ impl Replayed {
         let version = name.version().context("its capability has no version")?;
         let call = Call { agent, capability: name.name(), version };
         let set = sets.of(record, agent)?;
-        let exhausted = set.set().rules_named(fact("exhausted"));
+        let exhausted = sets.exhausted(record, &call, set.set());
         let decision = set.decide(&call, &record.effects, &Facts { exhausted });
         // the box's own calls say no rules
         let rules = (agent != BOOT && sets.against.is_none()).then(|| decision.rule_names());

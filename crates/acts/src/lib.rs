@@ -299,7 +299,9 @@ fn says(act: &Act, record: &Envelope) -> bool {
         Act::PolicyApply { .. }
         | Act::PolicyRefuse { .. }
         | Act::PolicyShadow { .. }
-        | Act::PolicyShadowEnd => says_of_policy(act, record),
+        | Act::PolicyShadowEnd
+        | Act::InvariantAdd { .. }
+        | Act::InvariantRemove { .. } => says_of_policy(act, record),
         Act::Accept { call: of, digest, .. } => {
             let verdicts = ["vote", "accept", "stale"];
             let verdict = verdicts.iter().any(|verdict| is("verdict", verdict));
@@ -324,6 +326,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::PolicyProposal { .. }
         | Act::PolicyShow
         | Act::PolicyHistory
+        | Act::Invariants
         | Act::PolicyText { .. }
         | Act::PolicyExplain { .. }
         | Act::AuditExport { .. }
@@ -357,6 +360,8 @@ fn says_of_policy(act: &Act, record: &Envelope) -> bool {
         Act::PolicyRefuse { call } => recorded("policy-refuse") && is("proposal", call),
         Act::PolicyShadow { body } => recorded("policy-shadow") && is("candidate", body),
         Act::PolicyShadowEnd => recorded("policy-shadow-end"),
+        Act::InvariantAdd { text } => recorded("invariant-add") && is("text", text),
+        Act::InvariantRemove { name } => recorded("invariant-remove") && is("name", name),
         _ => false,
     }
 }
@@ -419,6 +424,23 @@ mod tests {
         assert_eq!(acts.take(&pause("bob", 1)), Err(ActError::Used));
         assert_eq!(acts.take(&pause("bob", 2)), Ok(()));
         assert_eq!(acts.checked(), 2);
+    }
+
+    #[test]
+    fn an_invariant_is_the_text_that_was_signed() {
+        let act = || Act::InvariantAdd { text: "properties: []".to_owned() };
+        let with = |nonce: u8, text: &str| {
+            let mut record = stated(act(), nonce, "invariant-add", "");
+            record.facts.insert("text".to_owned(), text.to_owned());
+            record
+        };
+        let mut acts = paired();
+        assert_eq!(acts.take(&with(1, "properties: [] ")), Err(ActError::OtherAct));
+        assert_eq!(acts.take(&with(1, "properties: []")), Ok(()));
+        let remove = |name: &str| Act::InvariantRemove { name: name.to_owned() };
+        let other = stated(remove("one"), 2, "invariant-remove", "two");
+        assert_eq!(acts.take(&other), Err(ActError::OtherAct));
+        assert_eq!(acts.take(&stated(remove("two"), 3, "invariant-remove", "two")), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub const CBOR_DEPTH_MAX: usize = 32;
 /// Longest name of an agent or operator.
 pub const AGENT_NAME_BYTES_MAX: usize = 32;
 
+/// Longest text that brings invariants of operators, in bytes: it stands in a statement and beside it in the record.
+pub const INVARIANT_BYTES_MAX: usize = 8 << 10;
+
+/// Most invariants of operators that are in force at once.
+pub const INVARIANTS_MAX: usize = 32;
+
 /// Longest name of a service or an edge.
 pub const NAME_BYTES_MAX: usize = 64;
 

@@ -167,6 +167,19 @@ pub enum Act {
         /// Its version.
         version: u64,
     },
+    /// What holds of every text of the box's policy.
+    Invariants,
+    /// More of it: properties that the text in force has.
+    InvariantAdd {
+        /// Properties as `krux policy prove` reads them, at most
+        /// [`INVARIANT_BYTES_MAX`](crate::limits::INVARIANT_BYTES_MAX).
+        text: String,
+    },
+    /// One that an operator added holds no longer.
+    InvariantRemove {
+        /// Its name.
+        name: String,
+    },
     /// Why an agent would get which answer.
     PolicyExplain {
         /// The agent.

@@ -125,7 +125,7 @@ pub struct Call<'a> {
 /// What is true outside the call when it is decided, recorded with the decision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Facts {
-    /// Rules whose limit is used up, as the layer and the rule's name.
+    /// Rules whose limit is used up, closed windows of time included, as the layer and the rule's name.
     pub exhausted: BTreeSet<(LayerKind, String)>,
 }
 

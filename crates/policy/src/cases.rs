@@ -6,7 +6,7 @@ use crate::set::Set;
 use contract::effect::{Effect, Field, Form, Kind, Type, Value};
 use contract::path::CanonicalPath;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One row: a call with its effects, and the answer.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Case {
     /// Names of rules of the granting layer whose limit is used up.
     #[serde(default)]
     pub exhausted: Vec<String>,
+    /// When it is made, such as `2026-03-29T01:00:00Z`; without the key every window of time is open.
+    #[serde(default)]
+    pub at: Option<String>,
     /// The expected answer.
     pub expect: Answer,
 }
@@ -76,22 +79,41 @@ pub fn read(text: &str) -> Result<Vec<Case>, CaseError> {
     if cases.is_empty() { Err(CaseError::Table("it is empty".to_owned())) } else { Ok(cases) }
 }
 
-/// Holds a set against one row.
+/// Rules by their layer and name, or why it is not known which.
+pub type Closed = Result<BTreeSet<(LayerKind, String)>, String>;
+
+/// Holds a set against one row; `closed` says which rules' windows of time are closed for a call at a moment.
 ///
 /// # Errors
 /// [`CaseError`].
-pub fn check(set: &Set, case: &Case) -> Result<(), CaseError> {
+pub fn check(
+    set: &Set,
+    case: &Case,
+    closed: impl Fn(&Call<'_>, &[Effect], &str) -> Closed,
+) -> Result<(), CaseError> {
     let row = |message: String| CaseError::Row { name: case.name.clone(), message };
     let effects = case.effects.iter().map(effect).collect::<Result<Vec<_>, _>>().map_err(row)?;
     CapabilityName::read(&case.capability).ok_or_else(|| row("no capability".to_owned()))?;
     let call = Call { agent: &case.agent, capability: &case.capability, version: 1 };
-    let exhausted = case.exhausted.iter().map(|name| (LayerKind::Box, name.clone())).collect();
+    let mut exhausted: BTreeSet<(LayerKind, String)> =
+        case.exhausted.iter().map(|name| (LayerKind::Box, name.clone())).collect();
+    if let Some(at) = &case.at {
+        exhausted.extend(closed(&call, &effects, at).map_err(row)?);
+    }
     let found = decide(set, &call, &effects, &Facts { exhausted }).answer;
     if found == case.expect {
         Ok(())
     } else {
         Err(CaseError::Answer { name: case.name.clone(), expected: case.expect, found })
     }
+}
+
+/// What [`check`] is given where no table says when a call is made.
+///
+/// # Errors
+/// Always.
+pub fn no_clock(_call: &Call<'_>, _effects: &[Effect], _at: &str) -> Closed {
+    Err("nobody here knows what clocks show".to_owned())
 }
 
 fn effect(case: &CaseEffect) -> Result<Effect, String> {

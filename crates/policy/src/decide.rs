@@ -32,7 +32,9 @@ pub(crate) fn over(effects: &[Effect], decide: impl Fn(&Effect) -> Decided) -> D
 pub(crate) fn decide_effect(set: &Set, call: &Call<'_>, effect: &Effect, facts: &Facts) -> Decided {
     let speaking: Vec<(&Layer, Vec<&Rule>)> = set
         .layers_for(call.agent)
-        .map(|layer| (layer, layer.rules.iter().filter(|r| speaks(r, call, effect)).collect()))
+        .map(|layer| {
+            (layer, layer.rules.iter().filter(|r| r.speaks_of(call, effect.kind)).collect())
+        })
         .collect();
     match (effect.form, effect.get(Field::Path)) {
         (Form::Region, Some(Value::Path(root))) => region::worst(root, &speaking, effect, facts)
@@ -50,11 +52,4 @@ pub(crate) fn decide_effect(set: &Set, call: &Call<'_>, effect: &Effect, facts: 
                 .all(|(field, test)| effect.get(*field).is_some_and(|value| test.holds(value)))
         }),
     }
-}
-
-/// Whether a rule speaks of the effect at all, its conditions on fields apart.
-fn speaks(rule: &Rule, call: &Call<'_>, effect: &Effect) -> bool {
-    rule.effects.iter().any(|kind| kind.0 == effect.kind)
-        && rule.agents.iter().any(|agent| agent.matches(call.agent))
-        && rule.capabilities.as_ref().is_none_or(|list| list.iter().any(|c| c.matches(call)))
 }

@@ -16,7 +16,7 @@ pub(crate) const RULE: [&str; 9] = [
     "reason",
 ];
 /// Of a rule's `limits`.
-pub(crate) const LIMITS: [&str; 5] = ["calls", "bytes", "seconds", "concurrent", "over"];
+pub(crate) const LIMITS: [&str; 6] = ["calls", "bytes", "seconds", "concurrent", "open", "over"];
 /// Of a rule's `approval`.
 pub(crate) const APPROVAL: [&str; 5] = ["votes", "of", "decide_within", "run_within", "grants"];
 /// Of what is said of a field.

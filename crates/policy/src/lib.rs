@@ -26,6 +26,7 @@ mod schema;
 mod set;
 mod test;
 mod text;
+mod window;
 
 pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts, LayerKind};
 pub use compiled::{Compiled, TooManyStates};
@@ -42,3 +43,4 @@ pub use rule::{Approval, Grants, Limits, Rule, VOTES_MAX};
 pub use schema::schema;
 pub use set::{Layer, Set, SetError};
 pub use test::{Network, Test};
+pub use window::{Shown, Window, Windows};

@@ -13,6 +13,8 @@ use std::fmt;
 /// Longest name of a rule, and longest reason.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
 pub(crate) const REASON_BYTES_MAX: usize = 500;
+/// Most rules of one layer with windows of time: a record has room for the names of all, where all are closed.
+const TIMED_RULES_MAX: usize = 500;
 /// Most rules of one layer.
 pub(crate) const RULES_MAX: usize = 10_000;
 
@@ -57,15 +59,14 @@ struct Raw {
 /// [`ParseError`], the first mistake.
 pub fn parse(text: &str) -> Result<Layer, ParseError> {
     let whole = |message: String| ParseError { message, line: 0, column: 0, suggestion: None };
-    text::check(text).map_err(|Wrong { message, line, column }| ParseError {
-        message,
-        line,
-        column,
-        suggestion: None,
-    })?;
+    plain(text)?;
     let raw: Raw = serde_norway::from_str(text).map_err(|error| located(&error))?;
     if raw.rules.len() > RULES_MAX {
         return Err(whole(format!("more than {RULES_MAX} rules")));
+    }
+    let timed = |rule: &&Rule| rule.limits.as_ref().is_some_and(|limits| limits.open.is_some());
+    if raw.rules.iter().filter(timed).count() > TIMED_RULES_MAX {
+        return Err(whole(format!("more than {TIMED_RULES_MAX} rules with windows of time")));
     }
     let kind = match (raw.policy.as_deref(), raw.limits.as_deref()) {
         (Some("box"), None) => LayerKind::Box,
@@ -94,6 +95,13 @@ pub fn parse(text: &str) -> Result<Layer, ParseError> {
     Ok(Layer { kind, version: raw.version, otherwise, rules: raw.rules })
 }
 
+/// Refuses what no text of ours holds, before it is read as YAML.
+pub(crate) fn plain(text: &str) -> Result<(), ParseError> {
+    let at =
+        |Wrong { message, line, column }| ParseError { message, line, column, suggestion: None };
+    text::check(text).map_err(at)
+}
+
 fn named_layer(name: &str) -> Option<LayerKind> {
     let (kind, name) = name.split_once('/').filter(|(_, name)| !name.is_empty())?;
     match kind {
@@ -104,7 +112,7 @@ fn named_layer(name: &str) -> Option<LayerKind> {
 }
 
 /// Whether a rule can have this name: it stands in records and on terminals.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain)
 }
@@ -136,7 +144,7 @@ fn check(rule: &Rule) -> Result<(), String> {
     }
     if rule.limits.as_ref().is_some_and(|limits| !limits.is_one()) {
         return Err(format!(
-            "rule `{}`: `limits` has none of calls, bytes, seconds or concurrent",
+            "rule `{}`: `limits` has none of calls, bytes, seconds, concurrent or open",
             rule.name
         ));
     }
@@ -185,7 +193,9 @@ fn suggest(message: &str) -> Option<String> {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
     let near = quoted.map(|known| (distance(wrong, known), known)).min()?;
-    (near.0 <= 2).then(|| near.1.to_owned())
+    // a window's zone may be meant by the name of its city
+    let city = near.1.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(wrong));
+    (near.0 <= 2 || city).then(|| near.1.to_owned())
 }
 
 /// Edit distance (Levenshtein).

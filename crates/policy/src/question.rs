@@ -21,6 +21,8 @@ mod product;
 mod property;
 mod prove;
 mod render;
+#[cfg(test)]
+mod solver;
 mod space;
 #[cfg(test)]
 mod tests;

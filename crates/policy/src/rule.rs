@@ -1,10 +1,11 @@
 //! Rules as they are written, field by field, checked while they are read so that every mistake has
 //! its line.
 
-use crate::answer::{Answer, CapabilityName};
+use crate::answer::{Answer, Call, CapabilityName};
 use crate::glob::Glob;
 use crate::quantity::{Bytes, Rate, Span};
 use crate::test::{Network, Test};
+use crate::window::{self, Windows};
 use contract::effect::{Field, Kind, Type, is_hidden};
 use contract::path::CanonicalPath;
 use serde::Deserialize;
@@ -44,7 +45,26 @@ pub struct Rule {
     pub reason: Option<String>,
 }
 
-/// Limits that last across calls.
+impl Rule {
+    /// Whether windows of time are the only limit that it has.
+    #[must_use]
+    pub fn is_limited_by_time_alone(&self) -> bool {
+        self.limits.as_ref().is_some_and(|limits| {
+            let without = Limits { open: None, ..limits.clone() };
+            limits.open.is_some() && !without.is_one()
+        })
+    }
+
+    /// Whether it speaks of a call's effects of this kind at all, its conditions on fields apart.
+    #[must_use]
+    pub fn speaks_of(&self, call: &Call<'_>, kind: Kind) -> bool {
+        self.effects.iter().any(|of| of.0 == kind)
+            && self.agents.iter().any(|agent| agent.matches(call.agent))
+            && self.capabilities.as_ref().is_none_or(|list| list.iter().any(|c| c.matches(call)))
+    }
+}
+
+/// Limits that last across calls, or depend on when they are made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -60,6 +80,9 @@ pub struct Limits {
     /// Calls under way at once.
     #[serde(default)]
     pub concurrent: Option<u32>,
+    /// The windows of time in which it lasts; outside of them it is used up.
+    #[serde(default)]
+    pub open: Option<Windows>,
     /// The answer once a limit is used up; blocked without the key.
     #[serde(default)]
     pub over: Option<Answer>,
@@ -72,6 +95,28 @@ impl Limits {
             || self.bytes.is_some()
             || self.seconds.is_some()
             || self.concurrent.is_some()
+            || self.open.is_some()
+    }
+
+    /// Whether it says the same but for the answer once it is used up.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Self { over: None, ..self.clone() } == Self { over: None, ..other.clone() }
+    }
+
+    /// Whether the other one is used up whenever this one is, after the same calls at the same moment.
+    pub(crate) fn implies(&self, other: &Self) -> bool {
+        fn each<T>(one: Option<&T>, other: Option<&T>, implies: impl Fn(&T, &T) -> bool) -> bool {
+            one.is_none_or(|one| other.is_some_and(|other| implies(one, other)))
+        }
+        let rate =
+            |one: &Rate, other: &Rate| other.amount <= one.amount && other.seconds >= one.seconds;
+        each(self.calls.as_ref(), other.calls.as_ref(), rate)
+            && each(self.bytes.as_ref(), other.bytes.as_ref(), rate)
+            && each(self.seconds.as_ref(), other.seconds.as_ref(), rate)
+            && each(self.concurrent.as_ref(), other.concurrent.as_ref(), |one, other| other <= one)
+            && each(self.open.as_ref(), other.open.as_ref(), |one, other| {
+                window::cover(&one.0, &other.0)
+            })
     }
 }
 

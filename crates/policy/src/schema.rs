@@ -8,6 +8,7 @@ use crate::grammar;
 use crate::parse::{NAME_BYTES_MAX, REASON_BYTES_MAX, RULES_MAX};
 use crate::quantity::{Bytes, Rate, Span};
 use crate::rule::{GROUP_BYTES_MAX, PATTERN_BYTES_MAX, VALUES_MAX, VOTES_MAX};
+use crate::window::{WINDOW_BYTES_MAX, WINDOWS_MAX};
 use contract::effect::{Field, Kind, Type};
 use serde_json::{Map, Value, json};
 
@@ -154,6 +155,7 @@ fn limits() -> Value {
     let mut limits = object(&grammar::LIMITS, &[], |key| match key {
         "calls" | "bytes" | "seconds" => of("rate"),
         "concurrent" => of("count"),
+        "open" => windows(),
         "over" => of("answer"),
         _ => json!(false),
     });
@@ -161,6 +163,16 @@ fn limits() -> Value {
     let one: Vec<Value> = one.map(|key| json!({ "required": [key] })).collect();
     set(&mut limits, "anyOf", json!(one));
     limits
+}
+
+fn windows() -> Value {
+    let one = json!({
+        "type": "string", "maxLength": WINDOW_BYTES_MAX,
+        "pattern": "^([a-z,-]+ )?[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2} [A-Za-z0-9/_+-]+$",
+    });
+    json!({ "anyOf": [
+        one, { "type": "array", "items": one, "minItems": 1, "maxItems": WINDOWS_MAX },
+    ] })
 }
 
 fn approval() -> Value {

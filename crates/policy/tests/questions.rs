@@ -330,6 +330,94 @@ fn a_set_that_only_tightens_is_told_from_one_that_loosens() {
 }
 
 #[test]
+fn a_window_counts_open_and_closed() {
+    let rule = |limits: &str, decision: &str| {
+        granting(&format!(
+            "  - {{ name: r, agents: [any], effects: [read], limits: {{ {limits} }}, decision: {decision} }}\n"
+        ))
+    };
+    let window = "open: \"mon-fri 09:00-17:00 Europe/Berlin\", over: approval";
+    let timed = set(&[&rule(window, "notify")]);
+    let region = "agents: [any], effects: [read]";
+    for (claim, is_open, is_closed) in [
+        (format!("never: {{ {region}, decision: notify }}"), true, false),
+        (format!("never: {{ {region}, decision: approval }}"), false, true),
+        (format!("always: {{ {region}, decision: notify }}"), false, true),
+        (format!("always: {{ {region}, decision: approval }}"), true, false),
+    ] {
+        let found = fails(&timed, &claim).unwrap();
+        let closed = !found.example.facts.exhausted.is_empty();
+        assert_eq!((!closed, closed), (is_open, is_closed), "{claim}: {found}");
+    }
+    let both = format!("always: {{ {region}, decision: [notify, approval] }}");
+    assert_eq!(fails(&timed, &both), None);
+    // a certificate of it is accepted by the checker of its own, and shows nothing where over is another
+    let text = format!("properties:\n  - name: p\n    {both}\n");
+    let property = parse_properties(&text).unwrap().remove(0);
+    let proof = certify(&timed, &property).unwrap().unwrap();
+    assert!(certificate::check(&proof, &theorem(&timed, &property)).is_ok());
+    let blocks = set(&[&rule(&window.replace("approval", "blocked"), "notify")]);
+    assert!(certificate::check(&proof, &theorem(&blocks, &property)).is_err());
+    assert!(certify(&blocks, &property).unwrap().is_none());
+    // to have no window any more is milder; to get one is not
+    let plain = granting("  - { name: r, agents: [any], effects: [read], decision: notify }\n");
+    let plain = set(&[&plain]);
+    assert!(!diff(&timed, &plain).unwrap().only_tightens());
+    assert!(diff(&plain, &timed).unwrap().only_tightens());
+}
+
+#[test]
+fn a_wider_limit_is_milder_and_a_narrower_one_tightens() {
+    let of = |limits: &str| {
+        set(&[&granting(&format!(
+            "  - {{ name: r, agents: [any], effects: [read], limits: {{ {limits}, over: approval }}, decision: notify }}\n"
+        ))])
+    };
+    for (narrow, wide) in [
+        ("open: \"mon-fri 09:00-17:00 UTC\"", "open: \"mon-sat 09:00-17:00 UTC\""),
+        ("open: \"22:00-05:00 UTC\"", "open: [\"22:00-24:00 UTC\", \"00:00-06:00 UTC\"]"),
+        ("calls: 10/hour", "calls: 11/hour"),
+        ("calls: 10/hour", "calls: 10/minute"),
+        ("bytes: 1MiB/day", "bytes: 2MiB/day"),
+        ("seconds: 10/hour", "seconds: 20/hour"),
+        ("concurrent: 2", "concurrent: 3"),
+        ("calls: 10/hour, concurrent: 2", "calls: 10/hour"),
+        ("calls: 10/hour, open: \"09:00-17:00 UTC\"", "calls: 20/hour, open: \"08:00-17:00 UTC\""),
+    ] {
+        let (narrow_set, wide_set) = (of(narrow), of(wide));
+        let milder = diff(&narrow_set, &wide_set).unwrap();
+        assert!(!milder.only_tightens(), "{narrow} {wide}");
+        let changes = &milder.changed().first().unwrap().changes;
+        let [change] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!((change.old, change.new), (Answer::Approval, Answer::Notify));
+        assert!(
+            change.exhausted_new.exhausted.is_empty() && !change.exhausted.exhausted.is_empty()
+        );
+        assert!(diff(&wide_set, &narrow_set).unwrap().only_tightens(), "{wide} {narrow}");
+    }
+    // neither is the stricter one
+    for (one, other) in [
+        ("open: \"09:00-17:00 UTC\"", "open: \"10:00-18:00 UTC\""),
+        ("open: \"09:00-17:00 UTC\"", "open: \"09:00-17:00 Europe/Berlin\""),
+        ("calls: 10/minute", "calls: 20/hour"),
+        ("calls: 10/hour", "concurrent: 1"),
+    ] {
+        for (one, other) in [(of(one), of(other)), (of(other), of(one))] {
+            let found = diff(&one, &other).unwrap();
+            let ways: Vec<(Answer, Answer)> =
+                found.changed()[0].changes.iter().map(|change| (change.old, change.new)).collect();
+            assert_eq!(ways.len(), 2, "{ways:?}");
+            assert!(!found.only_tightens());
+        }
+    }
+    // the same windows are no difference
+    let same = ["open: \"09:00-17:00 UTC\"", "open: [\"09:00-17:00 UTC\"]"].map(of);
+    assert!(diff(&same[0], &same[1]).unwrap().changed().is_empty());
+    let apart = "open: [\"09:00-12:00 UTC\", \"12:00-17:00 UTC\"]";
+    assert!(diff(&same[0], &of(apart)).unwrap().changed().is_empty(), "said otherwise");
+}
+
+#[test]
 fn what_capabilities_lower_to_is_less_than_everything() {
     let lowered = |capability: &str, kind: Kind, fields: &[Field], roots: Option<&str>| Lowered {
         capability: capability.to_owned(),

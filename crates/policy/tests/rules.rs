@@ -96,6 +96,18 @@ fn an_exhausted_limit_gives_over_and_never_no_match() {
 }
 
 #[test]
+fn a_closed_window_gives_over_and_never_no_match() {
+    let rules = "  - { name: a, agents: [any], effects: [read], decision: autonomous, limits: { open: \"mon 09:00-17:00 UTC\", over: approval } }";
+    let set = set(rules, &[]);
+    let used = Facts { exhausted: [(LayerKind::Box, "a".to_owned())].into_iter().collect() };
+    let effect = [read("/workspace/a", Form::Exact)];
+    assert_eq!(decide(&set, &CALL, &effect, &Facts::default()).answer, Answer::Autonomous);
+    let decision = decide(&set, &CALL, &effect, &used);
+    assert_eq!(decision.answer, Answer::Approval);
+    assert!(matches!(&decision.effects[0].because[..], [Because::Rule { exhausted: true, .. }]));
+}
+
+#[test]
 fn a_capability_without_a_version_means_all_of_them() {
     let rule = |capability: &str| {
         set(

@@ -132,7 +132,10 @@ impl Pdp {
             | Act::PolicyRefuse { .. }
             | Act::PolicyShadow { .. }
             | Act::PolicyShadowEnd
-            | Act::PolicyShadowShow) => self.policy_act(stated, act),
+            | Act::PolicyShadowShow
+            | Act::Invariants
+            | Act::InvariantAdd { .. }
+            | Act::InvariantRemove { .. }) => self.policy_act(stated, act),
             Act::AuditExport { from } => self.export(&stated, from),
             Act::AuditQuery { from, agent, capability, call, record, max } => {
                 self.query(&stated, from, [agent, capability, call, record], max)
@@ -143,12 +146,7 @@ impl Pdp {
             Act::AgentPause { name } => self.agent_change(stated, "agent-pause", &name),
             Act::AgentResume { name } => self.agent_change(stated, "agent-resume", &name),
             Act::AgentRevoke { name } => self.agent_change(stated, "agent-revoke", &name),
-            Act::AgentRotate { name, token } => {
-                unhex_array::<32>(&token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
-                self.known_agent(&name)?;
-                let facts = vec![("name", name), ("token", token)];
-                self.recorded(stated, "agent-rotate", facts, None)
-            }
+            Act::AgentRotate { name, token } => self.agent_rotate(stated, name, token),
             Act::Stop => self.recorded(stated, "stop", Vec::new(), None),
             Act::Start => self.recorded(stated, "start", Vec::new(), None),
             act @ (Act::Accept { .. }
@@ -231,6 +229,18 @@ impl Pdp {
     fn known_agent(&self, name: &str) -> Result<&Agent, Refusal> {
         let agent = self.state.agents.get(name).filter(|agent| !agent.revoked);
         agent.ok_or_else(|| not_found(&format!("agent `{name}`")))
+    }
+
+    fn agent_rotate(
+        &mut self,
+        stated: Stated,
+        name: String,
+        token: String,
+    ) -> Result<Option<String>, Refusal> {
+        unhex_array::<32>(&token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;
+        self.known_agent(&name)?;
+        let facts = vec![("name", name), ("token", token)];
+        self.recorded(stated, "agent-rotate", facts, None)
     }
 
     fn agent_change(

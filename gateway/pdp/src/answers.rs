@@ -41,6 +41,7 @@ impl Pdp {
             "box": self.authority.map(|digest| hex(&digest)),
             "boot_us": linux::clock::boot_us(),
             "wall_us": linux::clock::wall_us(),
+            "clock_known": self.moment().is_some(),
             "records": self.state.length,
             "agents": self.state.agents.values().filter(|agent| !agent.revoked).count(),
             "operators": operators,
@@ -158,7 +159,7 @@ impl Pdp {
         let (name, version) = (declaration.name, declaration.version);
         let call = Call { agent, capability: name, version };
         let set = &self.applied.set;
-        let exhausted = self.state.counters.exhausted(set.set(), agent, 0, linux::clock::boot_us());
+        let exhausted = self.used_up(&call, &effects, 0);
         let decision = set.decide(&call, &effects, &Facts { exhausted });
         let each: Vec<Json> = effects
             .iter()

@@ -155,8 +155,8 @@ impl Pdp {
         let set = &self.applied.set;
         let (capability, version) = (declaration.name, declaration.version);
         let asked_by = Call { agent: &pending.agent, capability, version };
-        let (bytes, now_us) = (crate::call::bytes_of(&effects), linux::clock::boot_us());
-        let exhausted = self.state.counters.exhausted(set.set(), &pending.agent, bytes, now_us);
+        let bytes = crate::call::bytes_of(&effects);
+        let exhausted = self.used_up(&asked_by, &effects, bytes);
         let decision = set.decide(&asked_by, &effects, &Facts { exhausted });
         let counted = crate::call::counted(set.set(), &pending.agent, &decision, bytes);
         // another policy may ask for more yeses than there are

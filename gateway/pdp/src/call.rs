@@ -252,15 +252,14 @@ impl Pdp {
             return Decided { decision, counted, used_up, beside: Beside::new(), grant: None };
         }
         let bytes = bytes_of(effects);
-        let now_us = linux::clock::boot_us();
         let set = &self.applied.set;
-        let exhausted = self.state.counters.exhausted(set.set(), agent, bytes, now_us);
+        let call = Call { agent, capability: declaration.name, version: declaration.version };
+        let exhausted = self.used_up(&call, effects, bytes);
         let used_up =
             if exhausted.is_empty() { String::new() } else { names(set.set(), &exhausted) };
-        let call = Call { agent, capability: declaration.name, version: declaration.version };
         let facts = Facts { exhausted };
         let decision = set.decide(&call, effects, &facts);
-        let beside = self.beside(&call, effects, &facts, now_us);
+        let beside = self.beside(&call, effects);
         let counted = if decision.answer < Answer::Approval {
             counted(set.set(), agent, &decision, bytes)
         } else {
@@ -412,7 +411,9 @@ fn names(set: &Set, rules: &BTreeSet<(LayerKind, String)>) -> String {
 pub(crate) fn counted(set: &Set, agent: &str, decision: &Decision, bytes: u64) -> String {
     let mut words = Vec::new();
     for layer in set.layers_for(agent) {
-        for rule in layer.rules.iter().filter(|rule| rule.limits.is_some()) {
+        let counts =
+            |rule: &&policy::Rule| rule.limits.is_some() && !rule.is_limited_by_time_alone();
+        for rule in layer.rules.iter().filter(counts) {
             let because = decision.effects.iter().flat_map(|decided| &decided.because);
             let mut because = because.filter_map(|because| match because {
                 Because::Rule { layer, name, .. } => Some((layer, name)),

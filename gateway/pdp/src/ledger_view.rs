@@ -80,7 +80,10 @@ impl Pdp {
 
     /// What a text is, if the box would take it now: whether it is to be in force, in shadow, or is proposed.
     pub(crate) fn would_take(&mut self, text: &str) -> Result<Applied, NotTaken> {
-        self.shipped.apply(text)
+        let applied = self.shipped.apply(text)?;
+        let service = &mut self.service;
+        self.state.invariants.hold_of(&applied, || drop(service.alive()))?;
+        Ok(applied)
     }
 
     /// A policy that was signed for, if the box would take it, and its text as it came.
@@ -117,6 +120,9 @@ impl Pdp {
             Act::PolicyShadow { body } => self.shadow_begin(stated, &body),
             Act::PolicyShadowEnd => self.shadow_end(stated),
             Act::PolicyShadowShow => self.shadow_said().map(|said| Some(said.to_string())),
+            Act::Invariants => Ok(Some(self.invariants())),
+            Act::InvariantAdd { text } => self.invariant_add(stated, text),
+            Act::InvariantRemove { name } => self.invariant_remove(stated, name),
             _ => Err(Refusal::NotThere),
         }
     }
@@ -127,6 +133,7 @@ impl Pdp {
         digest: &str,
         proposal: Option<String>,
     ) -> Result<Option<String>, Refusal> {
+        self.nothing_changes()?;
         let (applied, body) = self.signed_policy(&mut stated, digest)?;
         if let Some(call) = &proposal {
             self.state.proposals.are(call, &applied.digest)?;
@@ -140,6 +147,7 @@ impl Pdp {
         draft.facts.insert("version".to_owned(), version.to_string());
         draft.facts.extend(proposal.map(|call| ("proposal".to_owned(), call)));
         self.record(draft, vec![("text", true, body)], None)?;
+        self.changing = Some(call);
         let json = json!({ "call": hex(&call), "version": version,
             "digest": applied.digest.to_string() });
         self.await_call(call, stated.door, stated.number, Then::Say(Status::Ok, json.to_string()));

@@ -6,7 +6,7 @@ use contract::perform::CallId;
 use policy::{LayerKind, Limits, Rate, Set};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Most uses that one counter remembers; with more it says that the limit is used up.
+/// Most uses that one counter remembers; with more in a limit's time it says that it is used up.
 const USES_MAX: usize = 100_000;
 
 /// Uses of one rule: when, how many bytes, and the microseconds that calls took, known at their end.
@@ -139,7 +139,13 @@ impl Counters {
         });
         let concurrent =
             limits.concurrent.is_some_and(|most| size(under_way.len()) >= u64::from(most));
-        let forgotten = [&uses.let_through, &uses.took].iter().any(|uses| uses.len() >= USES_MAX);
+        let forgot = |uses: &VecDeque<(u64, u64)>, rate: &Option<Rate>| {
+            let oldest = uses.front().filter(|_| uses.len() >= USES_MAX);
+            oldest.zip(rate.as_ref()).is_some_and(|((at, _), rate)| *at >= since(rate, now_us))
+        };
+        let forgotten = forgot(&uses.let_through, &limits.calls)
+            || forgot(&uses.let_through, &limits.bytes)
+            || forgot(&uses.took, &limits.seconds);
         calls || amount || seconds || concurrent || forgotten
     }
 }
@@ -155,9 +161,14 @@ fn push(uses: &mut VecDeque<(u64, u64)>, one: (u64, u64)) {
     }
 }
 
+/// When the period of a rate began that ends now.
+const fn since(rate: &Rate, now_us: u64) -> u64 {
+    now_us.saturating_sub(rate.seconds.saturating_mul(1_000_000))
+}
+
 /// How many uses the period of a rate holds that ends now, and their sum.
 fn within(uses: &VecDeque<(u64, u64)>, rate: &Rate, now_us: u64) -> (u64, u64) {
-    let since = now_us.saturating_sub(rate.seconds.saturating_mul(1_000_000));
+    let since = since(rate, now_us);
     let uses = uses.iter().rev().take_while(|(at, _)| *at >= since);
     uses.fold((0, 0), |(count, sum): (u64, u64), (_, amount)| {
         (count.saturating_add(1), sum.saturating_add(*amount))
@@ -248,6 +259,22 @@ mod tests {
         assert!(!used(&counters, "b", 1, 59));
         assert!(!used(&counters, "a", 8, 61));
         assert!(used(&counters, "a", 9, 61));
+    }
+
+    #[test]
+    fn uses_that_are_forgotten_count_while_they_may_lie_within_the_period() {
+        let mut counters = Counters::default();
+        let set = set("calls: 1000000/minute, concurrent: 9");
+        let used = |counters: &Counters, seconds: u64| {
+            !counters.exhausted(&set, "a", 0, seconds * SECOND_US).is_empty()
+        };
+        for _ in 1..USES_MAX {
+            counters.count([1; 16], "a", "box/w=0", 30 * SECOND_US, false);
+        }
+        assert!(!used(&counters, 30), "each is remembered");
+        counters.count([1; 16], "a", "box/w=0", 30 * SECOND_US, false);
+        assert!(used(&counters, 30) && used(&counters, 90), "more may have been there");
+        assert!(!used(&counters, 91), "whatever was forgotten is older than a minute");
     }
 
     #[test]

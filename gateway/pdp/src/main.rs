@@ -12,9 +12,11 @@ mod boot;
 mod call;
 mod grant;
 mod grants;
+mod invariants;
 mod ledger_view;
 mod limits;
 mod list;
+mod moment;
 mod network;
 mod operators;
 mod pairing;
@@ -96,6 +98,8 @@ struct Pdp {
     /// A candidate whose record is on its way.
     checked: Option<Applied>,
     shipped: Shipped,
+    /// When the image was made.
+    built: moment::Built,
     waiting: BTreeMap<CallId, Waiting>,
     /// Inputs of calls that wait for a person.
     held: BTreeMap<CallId, OwnedFd>,
@@ -109,6 +113,8 @@ struct Pdp {
     nonces: VecDeque<([u8; 16], u64)>,
     pairing: Option<Pairing>,
     boot: boot::Boot,
+    /// The change of the policy or of its invariants that is being recorded.
+    changing: Option<CallId>,
     first_operator: Option<([u8; 32], [u8; 32])>,
     /// SHA-256 of the authority's key.
     authority: Option<[u8; 32]>,
@@ -126,8 +132,10 @@ fn main() -> ExitCode {
     let peers = Peers::open(&mut service);
     let shipped = Shipped::read().and_then(|shipped| Ok((shipped.first()?, shipped)));
     let boot = linux::clock::boot_id().map_err(|error| format!("boot id: {error}"));
-    let started = boot.and_then(|boot| Ok((boot, shipped.map_err(|error| error.to_string())?)));
-    let (boot, (applied, shipped)) = match started {
+    let started = boot.and_then(|boot| {
+        Ok((boot, moment::Built::read()?, shipped.map_err(|error| error.to_string())?))
+    });
+    let (boot, built, (applied, shipped)) = match started {
         Ok(started) => started,
         Err(error) => {
             service.log(&error).ok();
@@ -142,6 +150,7 @@ fn main() -> ExitCode {
         candidate: None,
         checked: None,
         shipped,
+        built,
         waiting: BTreeMap::new(),
         held: BTreeMap::new(),
         streams: BTreeMap::new(),
@@ -151,6 +160,7 @@ fn main() -> ExitCode {
         nonces: VecDeque::new(),
         pairing: None,
         boot: boot::Boot::default(),
+        changing: None,
         first_operator: None,
         authority: None,
         folded: false,
@@ -247,6 +257,7 @@ impl Pdp {
                 }
                 self.closing.clear();
                 self.moving.clear();
+                self.changing = None;
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
                 // another audit has every call of before ended
@@ -348,6 +359,7 @@ impl Pdp {
         }
         let Some(call) = envelope.call else { return };
         self.moving.remove(&call);
+        self.changing = self.changing.filter(|changing| *changing != call);
         let ended = matches!(envelope.kind, Kind::Outcome | Kind::Recovery);
         if ended {
             self.streams.remove(&call);
@@ -386,6 +398,7 @@ impl Pdp {
                 Refusal::Bad { message: "the call has more effects than a record holds".to_owned() }
             }
         };
+        self.changing = self.changing.filter(|changing| Some(*changing) != call);
         if let Some(call) = call {
             self.moving.remove(&call);
             self.state.counters.forget(&call);

@@ -1,5 +1,6 @@
 //! The policy in force, and the one that decides operators' own acts.
 
+use hours::{Hours, ZoneError};
 use ledger::Digest;
 use policy::{
     Answer, Compiled, Counterexample, Layer, LayerKind, ParseError, Property, QuestionError, Set,
@@ -25,14 +26,22 @@ pub(crate) enum NotTaken {
     TooMany(#[from] TooManyStates),
     #[error("{0}")]
     Question(#[from] QuestionError),
+    #[error("{0}")]
+    Zone(#[from] ZoneError),
     #[error("the invariant `{0}` would not hold: {1}")]
     Invariant(String, Box<Counterexample>),
+    #[error("the invariant `{0}` cannot be read by this version; remove it")]
+    Unreadable(String),
+    #[error("the invariants were not proved within {0} s; have fewer of them, or fewer patterns")]
+    TooLong(u64),
 }
 
 /// A set, its text and the text's digest.
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) set: Compiled,
+    /// The zones of its windows of time.
+    pub(crate) hours: Hours,
     pub(crate) text: String,
     pub(crate) digest: Digest,
 }
@@ -41,8 +50,10 @@ pub(crate) struct Applied {
 #[derive(Debug)]
 pub(crate) struct Shipped {
     system: Layer,
-    /// The invariants that the limits alone do not give to every set.
+    /// The invariants.
     invariants: Vec<Property>,
+    /// Those that the limits alone do not give to every set.
+    open: Vec<Property>,
     personal: String,
     /// The system's limits alone: for operators' own acts and for the principal `boot`.
     pub(crate) operators: Compiled,
@@ -56,20 +67,26 @@ impl Shipped {
         Self::of(&text(SYSTEM)?, &text(INVARIANTS)?, text(PERSONAL)?)
     }
 
-    fn of(system: &str, invariants: &str, personal: String) -> Result<Self, NotTaken> {
+    pub(crate) fn of(system: &str, invariants: &str, personal: String) -> Result<Self, NotTaken> {
         let system = policy::parse(system)?;
         let otherwise = Some(Answer::Autonomous);
         let granting = Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() };
         let limits = Set::new(granting, vec![system.clone()])?;
         let mut open = Vec::new();
-        for property in policy::parse_properties(invariants)? {
-            let given = policy::prove(&limits, &property)? == Verdict::Holds;
+        let invariants = policy::parse_properties(invariants)?;
+        for property in &invariants {
+            let given = policy::prove(&limits, property)? == Verdict::Holds;
             if !(given && property.survives_tightening()) {
-                open.push(property);
+                open.push(property.clone());
             }
         }
-        let (operators, invariants) = (Compiled::new(limits)?, open);
-        Ok(Self { system, invariants, personal, operators })
+        let operators = Compiled::new(limits)?;
+        Ok(Self { system, invariants, open, personal, operators })
+    }
+
+    /// The invariants that the image ships.
+    pub(crate) fn invariants(&self) -> &[Property] {
+        &self.invariants
     }
 
     /// The text that a box begins with.
@@ -82,16 +99,28 @@ impl Shipped {
         self.apply(&self.personal)
     }
 
-    /// The set with `text` as its granting layer, if it has every invariant.
+    /// The set with `text` as its granting layer, if it has every invariant that ships.
     pub(crate) fn apply(&self, text: &str) -> Result<Applied, NotTaken> {
         let set = Set::new(policy::parse(text)?, vec![self.system.clone()])?;
-        for property in &self.invariants {
-            if let Verdict::Fails(call) = policy::prove(&set, property)? {
-                return Err(NotTaken::Invariant(property.name.clone(), call));
-            }
+        for property in &self.open {
+            has(&set, property)?;
         }
-        let set = Compiled::new(set)?;
-        Ok(Applied { set, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
+        let (hours, set) = (Hours::of(&set)?, Compiled::new(set)?);
+        Ok(Applied { set, hours, text: text.to_owned(), digest: Digest::of(text.as_bytes()) })
+    }
+}
+
+impl Applied {
+    /// Whether it has a property.
+    pub(crate) fn has(&self, property: &Property) -> Result<(), NotTaken> {
+        has(self.set.set(), property)
+    }
+}
+
+fn has(set: &Set, property: &Property) -> Result<(), NotTaken> {
+    match policy::prove(set, property)? {
+        Verdict::Holds => Ok(()),
+        Verdict::Fails(call) => Err(NotTaken::Invariant(property.name.clone(), call)),
     }
 }
 
@@ -112,13 +141,13 @@ mod tests {
                     [code], decision: autonomous }\n";
         let shipped = Shipped::of(system, invariants, personal.to_owned()).unwrap();
         assert!(shipped.first().is_ok() && shipped.apply(code).is_ok(), "the limits see to it");
-        assert!(shipped.invariants.is_empty(), "once for every text");
+        assert!(shipped.open.is_empty(), "once for every text");
         let (before, after) = system.split_once("  - name: code-asks\n").unwrap();
         let rest = after.split_once("  - name: ").unwrap().1;
         let without = format!("{before}  - name: {rest}");
         let shipped = Shipped::of(&without, invariants, personal.to_owned()).unwrap();
         assert!(shipped.first().is_ok(), "it says so itself");
-        let open: Vec<&str> = shipped.invariants.iter().map(|one| one.name.as_str()).collect();
+        let open: Vec<&str> = shipped.open.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(open, ["code-asks", "files-are-its-own"], "what code does counts as files");
         let refused = shipped.apply(code).unwrap_err().to_string();
         for part in ["code-asks", "builder calls", "runs code that the agent wrote"] {

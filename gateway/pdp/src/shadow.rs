@@ -16,9 +16,9 @@ use contract::effect::Effect;
 use contract::perform::CallId;
 use ledger::writer::{Draft, MESSAGES_VERSION, ToWriter};
 use ledger::{Digest, Envelope};
-use policy::{Answer, Call, Compiled, Facts};
+use policy::{Answer, Call, Compiled, Facts, LayerKind};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 /// Most kinds of difference that are told apart; calls of further ones are counted as one number.
@@ -133,32 +133,29 @@ impl Candidate {
     }
 }
 
-/// What a candidate answers to a call under the facts of its decision. Limits that last are its own rules':
-/// used up as far as calls were counted under the same layer and name.
+/// What a candidate answers to a call while these of its windows of time are closed. Limits that last are its own
+/// rules': used up as far as calls were counted under the same layer and name.
 fn answer(
     candidate: &Compiled,
     counters: &Counters,
     (call, effects): (&Call<'_>, &[Effect]),
-    facts: &Facts,
+    closed: BTreeSet<(LayerKind, String)>,
     now_us: u64,
 ) -> Answer {
     let (agent, bytes) = (call.agent, bytes_of(effects));
-    let mut facts = facts.clone();
-    facts.exhausted = counters.exhausted(candidate.set(), agent, bytes, now_us);
-    candidate.decide(call, effects, &facts).answer
+    let mut exhausted = counters.exhausted(candidate.set(), agent, bytes, now_us);
+    exhausted.extend(closed);
+    candidate.decide(call, effects, &Facts { exhausted }).answer
 }
 
 impl Pdp {
     /// What the candidate answers to a call that was just decided.
-    pub(crate) fn beside(
-        &self,
-        call: &Call<'_>,
-        effects: &[Effect],
-        facts: &Facts,
-        now_us: u64,
-    ) -> Beside {
-        let Some(Applied { set, digest, .. }) = &self.candidate else { return Beside::new() };
-        let answer = answer(set, &self.state.counters, (call, effects), facts, now_us);
+    pub(crate) fn beside(&self, call: &Call<'_>, effects: &[Effect]) -> Beside {
+        let Some(candidate) = &self.candidate else { return Beside::new() };
+        let Applied { set, digest, hours, .. } = candidate;
+        let closed = hours.closed(set.set(), call, effects, self.moment());
+        let now_us = linux::clock::boot_us();
+        let answer = answer(set, &self.state.counters, (call, effects), closed, now_us);
         let said = [(ANSWER, answer.to_string()), (CANDIDATE, digest.to_string())];
         said.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
@@ -284,8 +281,8 @@ mod tests {
             (rule("another", once), "autonomous"),
         ] {
             let call = Call { agent: "a", capability: "filesystem.read", version: 1 };
-            let (effects, facts) = (effects(), Facts::default());
-            let said = answer(&policy(&rules), &counters, (&call, &effects), &facts, 0);
+            let effects = effects();
+            let said = answer(&policy(&rules), &counters, (&call, &effects), BTreeSet::new(), 0);
             assert_eq!(said.to_string(), wanted, "{rules}");
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::asks::Asks;
 use crate::grants::Grants;
+use crate::invariants::Invariants;
 use crate::limits::{Counters, Shares};
 use crate::network::Networks;
 use crate::proposals::Proposals;
@@ -115,6 +116,8 @@ pub(crate) struct InForce {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) length: u64,
+    /// The latest wall time that a record has, in microseconds since 1970.
+    pub(crate) wall_us: u64,
     /// The digest of the last record.
     last: Option<Digest>,
     pub(crate) operators: BTreeMap<String, Operator>,
@@ -123,6 +126,8 @@ pub(crate) struct State {
     pub(crate) policy: Option<InForce>,
     /// The texts that were applied last.
     pub(crate) texts: VecDeque<Text>,
+    /// What operators want of every text.
+    pub(crate) invariants: Invariants,
     pub(crate) pending: BTreeMap<CallId, Pending>,
     pub(crate) calls: BTreeMap<CallId, Known>,
     pub(crate) notices: VecDeque<Notice>,
@@ -176,6 +181,7 @@ impl State {
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), ActError> {
         let envelope = record.envelope();
         self.length = envelope.sequence + 1;
+        self.wall_us = self.wall_us.max(envelope.wall_us);
         self.last = Some(record.digest());
         self.acts.take(envelope)?;
         let now = envelope.boot == self.boot;
@@ -271,6 +277,8 @@ impl State {
             "policy-refuse" => self.proposals.refused(fact("proposal")),
             "policy-shadow" => self.shadow.begun(envelope),
             "policy-shadow-end" => self.shadow.end(),
+            "invariant-add" => self.invariants.added(envelope),
+            "invariant-remove" => self.invariants.removed(&name),
             "stop" => self.stopped = true,
             "start" => self.stopped = false,
             "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),

@@ -36,6 +36,50 @@ fn grant(operated: &Operated, client: &Client) -> Result<String> {
     said.get("grant").and_then(Json::as_str).map(str::to_owned).context("grant")
 }
 
+/// An invariant of an operator's is proved of the text in force before it is taken, refuses a text that breaks it, also
+/// by a pdp that is started again, and only until it is removed.
+fn an_invariant_is_kept(operated: &Operated) -> Result<()> {
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = operated.config.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let property = |effects: &str| {
+        let claim = format!("agents: [any], effects: [{effects}], decision: [autonomous, notify]");
+        format!("properties:\n  - name: {effects}-asks\n    never: {{ {claim} }}\n")
+    };
+    let holds = file("holds.yaml", &property("delete"))?;
+    let fails = file("fails.yaml", &property("read"))?;
+    let (code, _, errors) = operated.try_krux(&["policy", "invariant", "add", &fails])?;
+    ensure!(code == 1 && errors.contains("read-asks"), "exit code {code}: {errors}");
+    ensure!(errors.contains(" calls ") && errors.contains("read /"), "no call: {errors}");
+    operated.krux(&["policy", "invariant", "add", &holds])?;
+    let twice = operated.try_krux(&["policy", "invariant", "add", &holds])?.0;
+    ensure!(twice == 8, "taken twice: exit code {twice}");
+    operated.krux(&["service", "restart", "pdp"])?;
+    ready_again(operated, 3)?;
+    let list = operated.krux(&["policy", "invariant", "list"])?;
+    let names = list.get("invariants").and_then(Json::as_array).into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(|one| one.get("name")?.as_str()).collect();
+    ensure!(names.contains(&"delete-asks") && names.contains(&"code-asks"), "{list}");
+    let shown = operated.krux(&["policy", "show"])?;
+    let text = shown.get("text").and_then(Json::as_str).context("text")?;
+    let rule = "  - { name: deletes, agents: [any], effects: [delete], where: { path: { under: /workspace } }, \
+                decision: notify }\n";
+    let milder = "policy: box\nversion: 1\nrules:\n".to_owned() + rule;
+    let (text, milder) = (file("as-it-is.yaml", text)?, file("milder.yaml", &milder)?);
+    let (code, _, errors) = operated.try_krux(&["policy", "apply", &milder])?;
+    ensure!(code == 1 && errors.contains("delete-asks"), "exit code {code}: {errors}");
+    operated.krux(&["policy", "apply", &text])?;
+    let shipped = operated.try_krux(&["policy", "invariant", "remove", "code-asks"])?.0;
+    ensure!(shipped == 8, "one that ships is removed: exit code {shipped}");
+    operated.krux(&["policy", "invariant", "remove", "delete-asks"])?;
+    let gone = operated.try_krux(&["policy", "invariant", "remove", "delete-asks"])?.0;
+    ensure!(gone == 3, "removed twice: exit code {gone}");
+    operated.krux(&["policy", "apply", &milder])?;
+    operated.krux(&["policy", "apply", &text]).map(drop)
+}
+
 /// A text that only tightens passes the gate, the way back does not, and is taken by one command.
 fn a_change_is_taken_back(operated: &Operated) -> Result<()> {
     let of = |name: &str| tests::root().join(format!("policies/{name}.yaml")).display().to_string();
@@ -108,6 +152,7 @@ fn a_grant_lets_through_what_was_signed_for_and_is_taken_back() -> Result<()> {
     let restricted = tests::root().join("policies/restricted.yaml").display().to_string();
     let words = ["policy", "replay", &export.display().to_string(), "--against", &restricted];
     ensure!(operated.try_krux(&words)?.0 == 1, "nothing would differ under `restricted`");
+    an_invariant_is_kept(&operated)?;
     // three times no: paused, until somebody has looked
     for path in ["a", "b", "c"] {
         let call = asked(&other, path)?;

@@ -231,6 +231,15 @@ pub(crate) fn conditions(dice: &mut Dice, kind: &str) -> String {
     tests.join(", ")
 }
 
+const LIMITS: [&str; 6] = [
+    "calls: 3/hour",
+    "calls: 3/hour",
+    "calls: 5/hour",
+    "open: \"mon-fri 09:00-17:00 UTC\"",
+    "open: [\"mon-sat 08:00-17:00 UTC\"]",
+    "calls: 3/hour, open: \"22:00-06:00 UTC\"",
+];
+
 /// A random layer's text; its rules are named from 0 on.
 pub(crate) fn layer(dice: &mut Dice, head: &str) -> String {
     let mut text = format!("{head}\nversion: 1\nrules:\n");
@@ -250,7 +259,8 @@ pub(crate) fn layer(dice: &mut Dice, head: &str) -> String {
         if dice.below(4) == 0 {
             let over =
                 if decision == "blocked" { decision } else { dice.one(&["approval", "blocked"]) };
-            write!(text, "limits: {{ calls: 3/hour, over: {over} }}, ").unwrap();
+            let limits = dice.one(&LIMITS);
+            write!(text, "limits: {{ {limits}, over: {over} }}, ").unwrap();
         }
         writeln!(text, "decision: {decision} }}").unwrap();
     }

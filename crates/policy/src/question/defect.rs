@@ -18,11 +18,15 @@ pub(super) enum Defect {
     Form,
     /// A rule that answers otherwise than before is taken for the same.
     Alike,
+    /// A rule that is limited otherwise than before is taken for the same.
+    LimitedAlike,
+    /// A limit that is always the stricter one is taken for any other.
+    NeverStricter,
 }
 
 /// Every one.
 #[cfg(test)]
-pub(super) const ALL: [Defect; 7] = [
+pub(super) const ALL: [Defect; 9] = [
     Defect::Absent,
     Defect::Otherwise,
     Defect::Limits,
@@ -30,6 +34,8 @@ pub(super) const ALL: [Defect; 7] = [
     Defect::Envelope,
     Defect::Form,
     Defect::Alike,
+    Defect::LimitedAlike,
+    Defect::NeverStricter,
 ];
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! of the new set say, are one region, written as products of what rules ask.
 
 use super::defect::{Defect, has};
-use super::outcome::{Member, Outcomes};
+use super::outcome::{Member, Outcomes, Relations};
 use super::product::{self, Back, Product};
 use super::prove::rules_of;
 use super::render::Why;
 use super::space::{Space, at};
 use super::{Example, QuestionError};
-use crate::answer::{Answer, Call, Decided, Facts};
+use crate::answer::{Answer, Call, Decided, Facts, LayerKind};
 use crate::compiled::predicate::Predicate;
 use crate::compiled::walk;
 use crate::decide::decide;
@@ -29,8 +29,10 @@ pub struct Change {
     pub old: Answer,
     /// What the new one does.
     pub new: Answer,
-    /// The fewest limits that are used up where it does; none where the answer changes anyway.
+    /// The fewest limits that are used up in the old set where it does; none where the answer changes anyway.
     pub exhausted: Facts,
+    /// The same of the new set: others only where it limits a rule otherwise.
+    pub exhausted_new: Facts,
 }
 
 /// Calls whose answer changes.
@@ -128,9 +130,10 @@ fn leaves_of(space: &Space, call: &Call<'_>, effect: &Effect) -> Option<BTreeSet
 pub fn diff(old: &Set, new: &Set) -> Result<Diff, QuestionError> {
     let layers: [Vec<&Layer>; 2] = [old.layers().collect(), new.layers().collect()];
     let sides: Sides<'_> = [&layers[0], &layers[1]];
+    let relations = Relations::of(sides);
     let mut kinds: BTreeMap<Kind, OfKind<'_>> = BTreeMap::new();
     for kind in Kind::ALL {
-        kinds.extend(OfKind::new(sides, kind)?.map(|of_kind| (kind, of_kind)));
+        kinds.extend(OfKind::new(sides, kind, &relations)?.map(|of_kind| (kind, of_kind)));
     }
     let loosens = |group: &Group| group.changes.iter().any(|change| change.new < change.old);
     let mut groups: Vec<Group> =
@@ -163,7 +166,7 @@ struct Both<'a> {
 }
 
 impl<'a> Both<'a> {
-    fn of(sides: Sides<'a>, kind: Kind) -> Self {
+    fn of(sides: Sides<'a>, kind: Kind, relations: &Relations<'a>) -> Self {
         let mut numbers: HashMap<String, usize> = HashMap::new();
         let mut both = Both { predicates: Vec::new(), members: Vec::new(), differs: Vec::new() };
         for (side, layers) in sides.into_iter().enumerate() {
@@ -180,7 +183,8 @@ impl<'a> Both<'a> {
                 }
             }
         }
-        both.differs = both.members.iter().map(|members| differs(sides, members)).collect();
+        both.differs =
+            both.members.iter().map(|members| differs(sides, members, relations)).collect();
         both
     }
 }
@@ -192,7 +196,11 @@ fn speaks<'a>(sides: Sides<'a>, member: &Member) -> Option<(&'a Layer, &'a Rule)
 }
 
 /// Whether rules of one predicate answer otherwise in one set than in the other.
-fn differs(sides: Sides<'_>, members: &[Member]) -> bool {
+fn differs<'a>(sides: Sides<'a>, members: &[Member], relations: &Relations<'a>) -> bool {
+    let mut limits = members.iter().filter_map(|member| speaks(sides, member));
+    if limits.any(|(layer, rule)| relations.differs(&layer.kind, &rule.name)) {
+        return true;
+    }
     let of = |side: usize| {
         let its = members.iter().filter(|member| member.side == side);
         let answers = its.filter_map(|member| {
@@ -216,7 +224,7 @@ fn causes(sides: Sides<'_>, members: &[Member], change: &Change) -> Vec<(usize, 
         of.is_some_and(|(layer, rule)| {
             let key = (layer.kind.clone(), rule.name.clone());
             let over = rule.limits.as_ref().map(|limits| limits.over.unwrap_or(Answer::Blocked));
-            let over = over.filter(|_| change.exhausted.exhausted.contains(&key));
+            let over = over.filter(|_| change.exhausted_new.exhausted.contains(&key));
             over.unwrap_or(rule.decision) == change.new
         })
     };
@@ -236,8 +244,12 @@ struct OfKind<'a> {
 
 impl<'a> OfKind<'a> {
     /// Nothing where both sets have the same rules.
-    fn new(sides: Sides<'a>, kind: Kind) -> Result<Option<Self>, QuestionError> {
-        let both = Both::of(sides, kind);
+    fn new(
+        sides: Sides<'a>,
+        kind: Kind,
+        relations: &Relations<'a>,
+    ) -> Result<Option<Self>, QuestionError> {
+        let both = Both::of(sides, kind, relations);
         let others = |layers: &[&Layer]| -> Vec<_> {
             layers.iter().filter_map(|layer| Some((layer.kind.clone(), layer.otherwise?))).collect()
         };
@@ -254,10 +266,15 @@ impl<'a> OfKind<'a> {
         for (leaf, rules) in space.leaves() {
             let members = rules.iter().filter_map(|rule| both.members.get(at(*rule))).flatten();
             let members: Vec<Member> = members.copied().collect();
-            let outcomes = Outcomes::of(sides, &members).all().into_iter();
+            let outcomes = Outcomes::of(sides, &members, relations).all().into_iter();
             let changes: Vec<Change> = outcomes
                 .filter(|([old, new], _)| old != new)
-                .map(|([old, new], exhausted)| Change { old, new, exhausted })
+                .map(|([old, new], [exhausted, exhausted_new])| Change {
+                    old,
+                    new,
+                    exhausted,
+                    exhausted_new,
+                })
                 .collect();
             if let Some(first) = changes.first() {
                 let causes = causes(sides, &members, first);
@@ -276,13 +293,14 @@ impl<'a> OfKind<'a> {
         let leaf = group.leaves.first().ok_or_else(unconfirmed)?;
         let example = self.space.example(&self.space.all, *leaf, first.exhausted.clone());
         let example = example.ok_or_else(unconfirmed)?;
-        let decided = |set: &Set, answer: Answer| {
+        let decided = |set: &Set, answer: Answer, facts: &Facts| {
             let effects = std::slice::from_ref(&example.effect);
-            let decision = decide(set, &example.call(), effects, &example.facts);
+            let decision = decide(set, &example.call(), effects, facts);
             let confirmed = decision.answer == answer;
             decision.effects.into_iter().next().filter(|_| confirmed).ok_or_else(unconfirmed)
         };
-        let (old, new) = (decided(sets[0], first.old)?, decided(sets[1], first.new)?);
+        let old = decided(sets[0], first.old, &first.exhausted)?;
+        let new = decided(sets[1], first.new, &first.exhausted_new)?;
         let (products, more) =
             product::of(&self.space, &self.back, &self.both.predicates, &group.leaves);
         let changes = group.changes.clone();
@@ -290,15 +308,29 @@ impl<'a> OfKind<'a> {
     }
 }
 
-impl fmt::Display for Changed {
+impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Change { old, new, exhausted }) in self.changes.iter().enumerate() {
-            let comma = if number == 0 { "" } else { "; " };
-            write!(f, "{comma}{old} -> {new}")?;
-            for (number, (layer, name)) in exhausted.exhausted.iter().enumerate() {
+        let Self { old, new, exhausted: Facts { exhausted: one }, exhausted_new } = self;
+        let other = &exhausted_new.exhausted;
+        write!(f, "{old} -> {new}")?;
+        let mut told = |rules: Vec<&(LayerKind, String)>, whose: &str| {
+            for (number, (layer, name)) in rules.iter().enumerate() {
                 let word = if number == 0 { " once the limit is used up of" } else { " and" };
                 write!(f, "{word} {layer}/{name}")?;
             }
+            if rules.is_empty() { Ok(()) } else { f.write_str(whose) }
+        };
+        told(one.intersection(other).collect(), "")?;
+        told(one.difference(other).collect(), " as it was")?;
+        told(other.difference(one).collect(), " as it would be")
+    }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, change) in self.changes.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "; " };
+            write!(f, "{comma}{change}")?;
         }
         for product in self.products.iter().take(SHOWN_MAX) {
             write!(f, "\n  {}{product}", self.kind)?;

@@ -21,7 +21,7 @@ use super::inhabited::Inhabited;
 use crate::answer::{Answer, Call, CapabilityName, LayerKind};
 use crate::compiled::dimension::{Dimension, Subject};
 use crate::compiled::predicate::{Predicate, of_agent};
-use crate::parse::{ParseError, at_rule, located};
+use crate::parse::{ParseError, at_rule, is_name, located, plain};
 use crate::rule::{AgentPattern, EffectKind, Where};
 use crate::test::Test;
 use contract::effect::{Effect, Field, Form, Kind};
@@ -29,8 +29,6 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
-/// Longest text of properties.
-const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Most properties of one text.
 const PROPERTIES_MAX: usize = 1_000;
 /// Kinds of which code does whatever it likes within its roots.
@@ -184,9 +182,7 @@ impl Answers {
 /// [`ParseError`], the first mistake; a property that says nothing is one.
 pub fn parse_properties(text: &str) -> Result<Vec<Property>, ParseError> {
     let whole = |message: String| ParseError { message, line: 0, column: 0, suggestion: None };
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(whole(format!("the text is longer than {TEXT_BYTES_MAX} bytes")));
-    }
+    plain(text)?;
     let raw: RawFile = serde_norway::from_str(text).map_err(|error| located(&error))?;
     if raw.properties.is_empty() || raw.properties.len() > PROPERTIES_MAX {
         return Err(whole(format!("expected 1 to {PROPERTIES_MAX} properties")));
@@ -194,6 +190,10 @@ pub fn parse_properties(text: &str) -> Result<Vec<Property>, ParseError> {
     let mut properties: Vec<Property> = Vec::new();
     for raw in raw.properties {
         let name = raw.name.clone();
+        if !is_name(&name) {
+            let message = "a property's name is letters, digits, `-`, `_` and `.`, at most 64";
+            return Err(at_rule(text, &name, message.to_owned()));
+        }
         if properties.iter().any(|other| other.name == name) {
             let message = format!("there are two properties named `{name}`");
             return Err(at_rule(text, &name, message));
@@ -297,6 +297,12 @@ impl Property {
 }
 
 impl Region {
+    /// Whose calls of what it speaks of, and what must hold of their fields.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> ((&[AgentPattern], Option<&[CapabilityName]>), &Where) {
+        ((&self.agents, self.capabilities.as_deref()), &self.conditions)
+    }
+
     /// The kinds of effect that it names.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
         self.effects.iter().map(|kind| kind.0)

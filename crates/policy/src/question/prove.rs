@@ -6,7 +6,7 @@
 //! delete of its caller, unless it is blocked.
 
 use super::defect::{Defect, has};
-use super::outcome::{Member, Outcomes};
+use super::outcome::{Member, Outcomes, Relations};
 use super::property::{Property, Region};
 use super::space::{Lowered, Part, Space, at};
 use super::{Example, QuestionError};
@@ -234,9 +234,9 @@ impl Asked<'_> {
             }
             let members = rules.iter().filter_map(|rule| self.members.get(at(*rule)));
             let members: Vec<Member> = members.copied().collect();
-            let outcomes = Outcomes::of([self.layers, &[]], &members).all();
+            let outcomes = Outcomes::of([self.layers, &[]], &members, &Relations::default()).all();
             let forbidden = outcomes.into_iter().find(|([answer, _], _)| self.forbids(*answer));
-            if let Some(([answer, _], facts)) = forbidden {
+            if let Some(([answer, _], [facts, _])) = forbidden {
                 let example = space.example(part, leaf, facts);
                 let found = example.and_then(|example| self.confirm(example, does));
                 let found = found.filter(|found| found.decided.answer == answer);

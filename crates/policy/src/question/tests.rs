@@ -9,9 +9,12 @@ use crate::compiled::tests::{
 };
 use crate::decide::decide;
 use crate::parse::parse;
+use crate::rule::Limits;
 use crate::set::Set;
+use crate::window::{Shown, Windows};
 use contract::effect::{Field, Form, Kind, Type, Value};
 use contract::path::CanonicalPath;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 const KINDS: [&str; 4] = ["read", "write", "connect", "code"];
@@ -49,24 +52,60 @@ fn effects(kind: Kind) -> Vec<Effect> {
     all.into_iter().map(|fields| Effect::new(kind, form, fields).unwrap()).collect()
 }
 
-/// Every set of used-up limits of these sets.
-fn facts(sets: &[&Set]) -> Vec<Facts> {
-    let layers = sets.iter().flat_map(|set| set.layers());
-    let mut keys: Vec<(LayerKind, String)> = layers
-        .flat_map(|layer| {
-            let limited = layer.rules.iter().filter(|rule| rule.limits.is_some());
-            limited.map(|rule| (layer.kind.clone(), rule.name.clone()))
-        })
-        .collect();
-    keys.sort();
-    keys.dedup();
-    // of many limits there are too many sets to ask about each
-    let subsets = 0..if keys.len() > 4 { 0 } else { 1_usize << keys.len() };
-    let chosen = |bits: usize| {
-        let of = |(number, _): &(usize, &(LayerKind, String))| bits >> number & 1 == 1;
-        keys.iter().enumerate().filter(of).map(|(_, key)| key.clone()).collect()
+/// Whether a limit is used up after so many calls where clocks show this.
+fn is_used(limits: &Limits, calls: u64, shown: Shown) -> bool {
+    let open = |windows: &Windows| windows.0.iter().any(|window| window.holds(shown));
+    limits.calls.is_some_and(|rate| calls >= rate.amount)
+        || limits.open.as_ref().is_some_and(|windows| !open(windows))
+}
+
+/// In which of two sets a rule's limit can be used up at one moment after the same calls, found by looking at many.
+fn ways(limits: [Option<&Limits>; 2]) -> BTreeSet<[bool; 2]> {
+    let shown = (0..7_u8).flat_map(|day| (0..24).map(move |hour| Shown { day, minute: hour * 60 }));
+    let moments = shown.flat_map(|shown| (0..7).map(move |calls| (calls, shown)));
+    let one = |(calls, shown)| limits.map(|of| of.is_some_and(|of| is_used(of, calls, shown)));
+    let mut found: BTreeSet<[bool; 2]> = moments.map(one).collect();
+    // any limit can be used up: a clock may not be known
+    found.insert(limits.map(|of| of.is_some()));
+    found.insert([false; 2]);
+    found
+}
+
+/// Every set of used-up limits of two sets, at one moment.
+fn facts([old, new]: [&Set; 2]) -> Vec<[Facts; 2]> {
+    let limits = |set: &'_ Set| -> BTreeMap<(LayerKind, String), Limits> {
+        let rules =
+            set.layers().flat_map(|layer| layer.rules.iter().map(move |rule| (layer, rule)));
+        let limited = rules.filter_map(|(layer, rule)| {
+            Some(((layer.kind.clone(), rule.name.clone()), rule.limits.clone()?))
+        });
+        limited.collect()
     };
-    subsets.map(|bits| Facts { exhausted: chosen(bits) }).collect()
+    let (old, new) = (limits(old), limits(new));
+    let keys: BTreeSet<&(LayerKind, String)> = old.keys().chain(new.keys()).collect();
+    let mut all = vec![[Facts::default(), Facts::default()]];
+    for key in keys {
+        let ways = ways([old.get(key), new.get(key)]);
+        let with = |[one, other]: &[Facts; 2]| {
+            let mut more = Vec::new();
+            for way in &ways {
+                let mut facts = [one.clone(), other.clone()];
+                for (facts, used) in facts.iter_mut().zip(way) {
+                    if *used {
+                        facts.exhausted.insert(key.clone());
+                    }
+                }
+                more.push(facts);
+            }
+            more
+        };
+        all = all.iter().flat_map(with).collect();
+        // of many limits there are too many sets to ask about each
+        if all.len() > 64 {
+            return Vec::new();
+        }
+    }
+    all
 }
 
 fn calls() -> Vec<Call<'static>> {
@@ -94,7 +133,7 @@ fn region(dice: &mut Dice, kinds: &[&str]) -> String {
 }
 
 /// A random property's text.
-fn property_text(dice: &mut Dice) -> String {
+pub(super) fn property_text(dice: &mut Dice) -> String {
     let kind = dice.one(&KINDS);
     let kinds =
         if kind == "read" && dice.below(3) == 0 { vec!["read", "write"] } else { vec![kind] };
@@ -112,7 +151,7 @@ fn property_text(dice: &mut Dice) -> String {
 }
 
 /// A random set, some of which speak of code.
-fn random_set(dice: &mut Dice) -> (Set, String) {
+pub(super) fn random_set(dice: &mut Dice) -> (Set, String) {
     let (set, text) = set(dice);
     if dice.below(2) == 0 {
         return (set, text);
@@ -135,7 +174,7 @@ fn does() -> Vec<Effect> {
 
 /// A call of the small universe that is against a property, found by asking the interpreter about each.
 fn against(set: &Set, property: &Property) -> Option<String> {
-    let facts = facts(&[set]);
+    let facts = facts([set, set]);
     for kind in KINDS {
         let kind: Kind = serde_norway::from_str(kind).unwrap();
         let inner = if kind == Kind::Code { does() } else { Vec::new() };
@@ -148,7 +187,7 @@ fn against(set: &Set, property: &Property) -> Option<String> {
                 if !directly && !by_code() {
                     continue;
                 }
-                for facts in &facts {
+                for [facts, _] in &facts {
                     let answer = decide(set, &call, std::slice::from_ref(&effect), facts).answer;
                     // code that is blocked does nothing
                     let happens = directly || answer != Answer::Blocked;
@@ -209,21 +248,55 @@ fn compare_proofs(seed: u64, sets: usize) -> Result<[usize; 2], String> {
     Ok(seen)
 }
 
+/// Limits before and after: the stricter one first, last, and neither.
+const CHANGED: [[&str; 2]; 6] = [
+    ["calls: 3/hour", "calls: 5/hour"],
+    ["calls: 5/hour", "calls: 3/hour"],
+    ["open: \"mon-fri 09:00-17:00 UTC\"", "open: \"mon-sat 09:00-17:00 UTC\""],
+    ["open: \"mon-sat 09:00-17:00 UTC\"", "open: \"mon-fri 09:00-17:00 UTC\""],
+    ["open: \"mon-fri 09:00-17:00 UTC\"", "open: \"tue-sat 08:00-12:00 UTC\""],
+    ["open: \"mon-fri 09:00-17:00 UTC\"", "calls: 3/hour"],
+];
+
+/// The first layer of a text, with these limits at its first mild rule that has none.
+fn limited(text: &str, limits: &str) -> String {
+    let first = text.split("\nlimits:").next().unwrap();
+    let is_one = |line: &&str| {
+        let is_mild = line.contains("decision: autonomous") || line.contains("decision: notify");
+        is_mild && !line.contains("limits:")
+    };
+    let Some(line) = first.lines().find(is_one) else { return first.to_owned() };
+    let with = format!("limits: {{ {limits} }}, decision:");
+    first.replacen(line, &line.replace("decision:", &with), 1)
+}
+
 /// Random pairs of sets: the first call that the interpreter and the difference disagree about.
 fn compare_diffs(seed: u64, pairs: usize) -> Result<usize, String> {
     let mut dice = Dice(seed);
     let mut seen = 0;
     for _ in 0..pairs {
-        let ((old, old_text), (mut new, mut new_text)) =
+        let ((mut old, mut old_text), (mut new, mut new_text)) =
             (random_set(&mut dice), random_set(&mut dice));
-        if dice.below(2) == 0 {
-            new_text = old_text.replacen("decision: autonomous", "decision: approval", 1);
-            let first = new_text.split("\nlimits:").next().unwrap();
-            new = Set::new(parse(first).unwrap(), Vec::new()).unwrap();
+        let alone = |text: &str| {
+            let first = text.split("\nlimits:").next().unwrap();
+            Set::new(parse(first).unwrap(), Vec::new()).unwrap()
+        };
+        match dice.below(4) {
+            0 => {
+                new_text = old_text.replacen("decision: autonomous", "decision: approval", 1);
+                new = alone(&new_text);
+            }
+            1 => {
+                let plain = old_text;
+                let limits = CHANGED[dice.below(CHANGED.len())];
+                [old_text, new_text] = limits.map(|limits| limited(&plain, limits));
+                (old, new) = (alone(&old_text), alone(&new_text));
+            }
+            _ => {}
         }
         let told = |what: &str| format!("{what}\n{old_text}\n--\n{new_text}");
         let diff = diff(&old, &new).map_err(|error| told(&error.to_string()))?;
-        let facts = facts(&[&old, &new]);
+        let facts = facts([&old, &new]);
         if facts.is_empty() {
             continue;
         }
@@ -235,10 +308,10 @@ fn compare_diffs(seed: u64, pairs: usize) -> Result<usize, String> {
             for call in calls() {
                 let regions = diff.regions_of(&call, &effect);
                 let mut found = Vec::new();
-                for facts in &facts {
+                for [before, after] in &facts {
                     let effects = std::slice::from_ref(&effect);
-                    let old = decide(&old, &call, effects, facts).answer;
-                    let new = decide(&new, &call, effects, facts).answer;
+                    let old = decide(&old, &call, effects, before).answer;
+                    let new = decide(&new, &call, effects, after).answer;
                     if old != new {
                         found.push((old, new));
                     }
