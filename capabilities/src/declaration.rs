@@ -44,6 +44,16 @@ pub struct Parameter {
     pub meaning: &'static str,
 }
 
+/// One that a call must give.
+pub(crate) const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> Parameter {
+    Parameter { name, shape, required: true, meaning }
+}
+
+/// One that a call may leave out.
+pub(crate) const fn optional(name: &'static str, shape: Shape, meaning: &'static str) -> Parameter {
+    Parameter { name, shape, required: false, meaning }
+}
+
 /// What values a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -104,6 +114,11 @@ impl Template {
     pub const fn expecting(self) -> Self {
         Self { expects: true, ..self }
     }
+}
+
+/// An exact effect that nothing is looked at for.
+pub(crate) const fn does(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
+    Template::new(kind, Form::Exact, fields)
 }
 
 /// Where the value of a field comes from. There is no other way: lowering reads no file, no name

@@ -5,23 +5,12 @@ pub mod regions;
 
 use crate::declaration::{
     Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
+    does, optional, required,
 };
 use contract::effect::{Field, Form, Kind};
 
 /// Longest text that one call writes or reads.
 const CONTENT_BYTES_MAX: usize = 16 << 20;
-
-const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> Parameter {
-    Parameter { name, shape, required: true, meaning }
-}
-
-const fn optional(name: &'static str, shape: Shape, meaning: &'static str) -> Parameter {
-    Parameter { name, shape, required: false, meaning }
-}
-
-const fn does(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
-    Template::new(kind, Form::Exact, fields)
-}
 
 const PATH: Parameter = required("path", Shape::Path, "the file, absolute or from the workspace");
 const CONTENT: Parameter =

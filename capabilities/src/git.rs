@@ -3,6 +3,7 @@
 
 use crate::declaration::{
     Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
+    optional, required,
 };
 use contract::effect::{Field, Form, Kind};
 
@@ -11,14 +12,6 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 const NAME_BYTES_MAX: usize = 250;
 /// Longest file that a call makes in a repository.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-
-const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> Parameter {
-    Parameter { name, shape, required: true, meaning }
-}
-
-const fn optional(name: &'static str, shape: Shape, meaning: &'static str) -> Parameter {
-    Parameter { name, shape, required: false, meaning }
-}
 
 const fn text(name: &'static str, meaning: &'static str) -> Parameter {
     optional(name, Shape::Text { bytes_max: NAME_BYTES_MAX }, meaning)

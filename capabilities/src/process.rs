@@ -1,15 +1,11 @@
 //! Programs of the toolbox.
 
 use crate::declaration::{
-    Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
+    Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template, does,
 };
 use contract::effect::{Field, Form, Kind};
 use contract::path::WORKSPACE;
 use contract::perform::FILE_BYTES_MAX;
-
-const fn does(kind: Kind, fields: &'static [(Field, Source)]) -> Template {
-    Template::new(kind, Form::Exact, fields)
-}
 
 const STDIN: Parameter = Parameter {
     name: "stdin",

@@ -2,11 +2,10 @@
 //! effect on a directory is a region, decided as its worst point; what is written has a bound that the
 //! call may lower, so that the effect says what will be enforced.
 
-use super::{
-    AT_FROM, AT_PATH, CHANGED, EXISTS, KIND, LINK, NO_SPACE, NOT_FOUND, does, optional, required,
-};
+use super::{AT_FROM, AT_PATH, CHANGED, EXISTS, KIND, LINK, NO_SPACE, NOT_FOUND};
 use crate::declaration::{
     Class, Declaration, Example, Failure, Parameter, Performer, Risk, Shape, Source, Template,
+    does, optional, required,
 };
 use contract::effect::{Field, Form, Kind};
 
