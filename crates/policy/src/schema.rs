@@ -166,9 +166,10 @@ fn limits() -> Value {
 }
 
 fn windows() -> Value {
+    let time = "[0-9][0-9]:[0-9][0-9]";
     let one = json!({
         "type": "string", "maxLength": WINDOW_BYTES_MAX,
-        "pattern": "^([a-z,-]+ )?[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2} [A-Za-z0-9/_+-]+$",
+        "pattern": format!("^([a-z,-]+ )?{time}-{time} [A-Za-z0-9/_+-]+$"),
     });
     json!({ "anyOf": [
         one, { "type": "array", "items": one, "minItems": 1, "maxItems": WINDOWS_MAX },
