@@ -6,6 +6,7 @@ Every step prints one line; the first one that does not hold ends the walk with 
 """
 
 import asyncio
+import hashlib
 import json
 import pathlib
 import ssl
@@ -155,7 +156,9 @@ async def deletion(operator, agent, calls):
     code, _ = await agent.call("call.result", call=call)
     holds("and says so when asked", code == "pending", code)
     asked = operator("approve", "show", call)
-    holds("the operator sees the effect", asked["effects"] == ["delete /workspace/notes/a.txt"], asked)
+    digest = hashlib.sha256(b"hello\n").hexdigest()
+    wanted = [f"delete /workspace/notes/a.txt; a file is there, bytes=6 sha256={digest}"]
+    holds("the operator sees the effect, and what it would destroy", asked["effects"] == wanted, asked)
     operator("approve", "accept", call, "--digest", asked["digest"])
     again, _, _ = operator.run("approve", "accept", call, "--digest", asked["digest"])
     holds("a second yes is refused", again != 0, again)
