@@ -213,5 +213,5 @@ impl fmt::Display for What {
 
 /// How many bytes must be put in, taken out or replaced to make one text of another (Levenshtein).
 fn distance(a: &str, b: &str) -> u64 {
-    u64::try_from(crate::parse::distance(a, b)).unwrap_or(u64::MAX)
+    u64::try_from(crate::text::distance(a, b)).unwrap_or(u64::MAX)
 }

@@ -192,24 +192,8 @@ fn suggest(message: &str) -> Option<String> {
     }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
-    let near = quoted.map(|known| (distance(wrong, known), known)).min()?;
+    let near = quoted.map(|known| (text::distance(wrong, known), known)).min()?;
     // a window's zone may be meant by the name of its city
     let city = near.1.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(wrong));
     (near.0 <= 2 || city).then(|| near.1.to_owned())
-}
-
-/// Edit distance (Levenshtein).
-pub(crate) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let get = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
-            let change = get(&row, j) + usize::from(x != *y);
-            next.push(change.min(get(&row, j + 1) + 1).min(get(&next, j) + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }

