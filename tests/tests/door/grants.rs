@@ -61,7 +61,7 @@ fn an_invariant_is_kept(operated: &Operated) -> Result<()> {
     let list = operated.krux(&["policy", "invariant", "list"])?;
     let names = list.get("invariants").and_then(Json::as_array).into_iter().flatten();
     let names: Vec<&str> = names.filter_map(|one| one.get("name")?.as_str()).collect();
-    ensure!(names.contains(&"delete-asks") && names.contains(&"code-asks"), "{list}");
+    ensure!(names.contains(&"delete-asks") && names.contains(&"settings-ask"), "{list}");
     let shown = operated.krux(&["policy", "show"])?;
     let text = shown.get("text").and_then(Json::as_str).context("text")?;
     let rule = "  - { name: deletes, agents: [any], effects: [delete], where: { path: { under: /workspace } }, \
@@ -71,7 +71,7 @@ fn an_invariant_is_kept(operated: &Operated) -> Result<()> {
     let (code, _, errors) = operated.try_krux(&["policy", "apply", &milder])?;
     ensure!(code == 1 && errors.contains("delete-asks"), "exit code {code}: {errors}");
     operated.krux(&["policy", "apply", &text])?;
-    let shipped = operated.try_krux(&["policy", "invariant", "remove", "code-asks"])?.0;
+    let shipped = operated.try_krux(&["policy", "invariant", "remove", "settings-ask"])?.0;
     ensure!(shipped == 8, "one that ships is removed: exit code {shipped}");
     operated.krux(&["policy", "invariant", "remove", "delete-asks"])?;
     let gone = operated.try_krux(&["policy", "invariant", "remove", "delete-asks"])?.0;
