@@ -54,7 +54,7 @@ fn killed_under_load(name: &str, rounds: u64, pause_ms: u64) -> Result<()> {
     let seconds = rounds * 8 * (pause_ms + 200) / 1_000 + 90;
     operated.machine.wait_for("kills are over", seconds)?;
     over.store(true, Ordering::Relaxed);
-    operated.machine.wait_for("zombies,", 60)?;
+    operated.machine.wait_for("that outlived a forker", 60)?;
     for thread in threads {
         thread.join().ok().context("a client")?;
     }
