@@ -2,33 +2,21 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod program;
+
+use program::{directory, krux};
 use serde_json::Value as Json;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 const SYSTEM: [&str; 2] = ["--limits", "policies/system.yaml"];
 const UGLY: &str = "rules: [{decision: blocked, name: a, agents: [any], effects: [read]}] # all of it\nversion: 1\npolicy: box\n";
 const PRETTY: &str = "policy: box\nversion: 1\nrules:  # all of it\n  - name: a\n    agents: [any]\n    effects: [read]\n    decision: blocked\n";
 
-/// krux in the checkout: its exit code, what it says, and what it says of errors.
-fn krux(words: &[&str]) -> (Option<i32>, String, String) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_krux"));
-    let output = command.current_dir(root).args(words).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
+/// What it says as JSON, or what it says of errors.
 fn json(words: &[&str]) -> (Option<i32>, Json) {
-    let (code, said, errors) = krux(&[&["--json"], words].concat());
-    (code, serde_json::from_str(&said).unwrap_or_else(|_error| Json::from(errors)))
-}
-
-fn directory(name: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("krux-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
+    let (code, said, errors) = program::json(words);
+    (code, if said.is_null() { Json::from(errors) } else { said })
 }
 
 #[test]

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod program;
+
+use program::{directory, json as krux};
 use serde_json::Value as Json;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const SYSTEM: [&str; 2] = ["--limits", "policies/system.yaml"];
 const PROPERTIES: &str = "properties:
@@ -14,21 +15,6 @@ const PROPERTIES: &str = "properties:
   - name: writes-stay
     only: { agents: [any], effects: [write], decision: [autonomous, notify], within: { where: { path: { under: /workspace } } } }
 ";
-
-/// krux in the checkout: its exit code and what it says.
-fn krux(words: &[&str]) -> (Option<i32>, Json, String) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_krux"));
-    let output = command.current_dir(root).arg("--json").args(words).output().unwrap();
-    let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    (output.status.code(), said, String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn directory(name: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("krux-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
-}
 
 #[test]
 fn the_invariants_are_proved_of_a_shipped_policy_and_a_wrong_claim_has_a_call() {

@@ -3,14 +3,16 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod program;
+
 use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
 use contract::path::CanonicalPath;
 use ledger::writer::Draft;
 use ledger::{Chain, Digest, Kind, frame};
+use program::{directory, json as krux};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 const OFFICE: &str = include_str!("../../crates/hours/tests/office.yaml");
 const RULE: &str = "read-in-office-hours";
@@ -18,22 +20,12 @@ const RULE: &str = "read-in-office-hours";
 const MORNING: &str = "2026-03-24T09:00:00Z";
 const EVENING: &str = "2026-03-24T19:00:00Z";
 
-fn krux(words: &[&str]) -> (Option<i32>, Json, String) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_krux"));
-    let output = command.current_dir(root).arg("--json").args(words).output().unwrap();
-    let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    (output.status.code(), said, String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
 /// A place for files, which is gone in the end.
 struct Files(PathBuf);
 
 impl Files {
     fn new(name: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("krux-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        Self(directory)
+        Self(directory(name))
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
