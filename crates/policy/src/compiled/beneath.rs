@@ -6,8 +6,8 @@
 //! it leads to has ended.
 
 use super::automaton::{Automaton, START};
-use super::defect::{Defect, has};
 use super::dimension::{Dimension, Lookup};
+use super::walk;
 use crate::region::Segment;
 use contract::path::CanonicalPath;
 use std::collections::HashMap;
@@ -137,7 +137,7 @@ impl Search<'_> {
     /// The set of a path that ends in state `own`, with all that follows state `root` behind a slash.
     fn region(&mut self, own: u32, root: u32) -> Option<u32> {
         let class = *self.classes.get(usize::try_from(own).ok()?)?;
-        let node = node(self.automaton.step(root, b'/'), Segment::Empty)?;
+        let node = to_node(self.automaton.step(root, b'/'), Segment::Empty)?;
         let beneath = match *self.found.get(node)? {
             UNKNOWN => self.from(node)?,
             found => found,
@@ -157,10 +157,12 @@ impl Search<'_> {
                 continue;
             };
             frame.byte += 1;
-            let Some(to) = self.follow(frame.node, *byte) else { continue };
-            match (*self.found.get(to?)?, *self.numbers.get(to?)?) {
+            let (state, segment) = of_node(frame.node)?;
+            let Some(after) = walk::after(segment, *byte) else { continue };
+            let to = to_node(self.automaton.step(state, *byte), after)?;
+            match (*self.found.get(to)?, *self.numbers.get(to)?) {
                 (UNKNOWN, 0) => {
-                    let child = self.begin(to?)?;
+                    let child = self.begin(to)?;
                     frames.push(child);
                 }
                 (UNKNOWN, number) => frame.low = frame.low.min(number),
@@ -170,22 +172,13 @@ impl Search<'_> {
         }
     }
 
-    /// Where a byte leads from a node, if it may follow there.
-    fn follow(&self, from: usize, byte: u8) -> Option<Option<usize>> {
-        let segment = *SEGMENTS.get(from % SEGMENTS.len())?;
-        let after = segment.advance(byte);
-        let after = after.or_else(|| has(Defect::Segments).then_some(Segment::Name))?;
-        let state = u32::try_from(from / SEGMENTS.len()).ok();
-        Some(state.and_then(|state| node(self.automaton.step(state, byte), after)))
-    }
-
     fn begin(&mut self, node: usize) -> Option<Frame> {
         self.next = self.next.checked_add(1)?;
         *self.numbers.get_mut(node)? = self.next;
         self.open.push(node);
-        let is_path = SEGMENTS.get(node % SEGMENTS.len())?.is_path();
-        let class = self.classes.get(node / SEGMENTS.len()).filter(|_| is_path);
-        let classes = class.into_iter().copied().collect();
+        let (state, segment) = of_node(node)?;
+        let class = self.classes.get(usize::try_from(state).ok()?);
+        let classes = class.filter(|_| segment.is_path()).into_iter().copied().collect();
         Some(Frame { node, byte: 0, low: self.next, classes, sets: Vec::new() })
     }
 
@@ -223,7 +216,13 @@ impl Search<'_> {
 }
 
 /// The number of a state in a segment; `None` of the root itself, which is no node.
-fn node(state: u32, segment: Segment) -> Option<usize> {
+fn to_node(state: u32, segment: Segment) -> Option<usize> {
     let at = SEGMENTS.iter().position(|of| *of == segment)?;
     usize::try_from(state).ok()?.checked_mul(SEGMENTS.len())?.checked_add(at)
+}
+
+/// The state and the segment of a number.
+fn of_node(node: usize) -> Option<(u32, Segment)> {
+    let segment = SEGMENTS.get(node % SEGMENTS.len()).copied()?;
+    Some((u32::try_from(node / SEGMENTS.len()).ok()?, segment))
 }

@@ -32,10 +32,14 @@ pub(crate) fn classes(dimension: &Dimension, root: &CanonicalPath) -> Option<BTr
             classes.extend(class(state));
         }
         for byte in automaton.bytes() {
-            let after = segment.advance(*byte);
-            let after = after.or_else(|| has(Defect::Segments).then_some(Segment::Name));
+            let after = after(segment, *byte);
             next.extend(after.map(|after| (after, automaton.step(state, *byte))));
         }
     }
     Some(classes)
+}
+
+/// The segment after a byte, if it may follow there.
+pub(super) fn after(segment: Segment, byte: u8) -> Option<Segment> {
+    segment.advance(byte).or_else(|| has(Defect::Segments).then_some(Segment::Name))
 }
