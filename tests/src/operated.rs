@@ -3,13 +3,13 @@
 
 use crate::{Disk, Image, Machine, Options, root};
 use anyhow::{Context, Result, ensure};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A paired box.
 #[derive(Debug)]
@@ -252,8 +252,28 @@ impl Client {
     /// One call. A door that is away is status 0.
     #[must_use]
     pub fn call(&self, capability: &str, input: &Json) -> Reply {
-        let body = serde_json::json!({ "capability": capability, "input": input }).to_string();
+        let body = json!({ "capability": capability, "input": input }).to_string();
         self.post("/v1/calls", &[("content-type", "application/json")], body.as_bytes())
+    }
+
+    /// The digest of the workspace, once the link that the image of the tests plants there (`tests/probe`'s
+    /// planter) is in it: what a person says yes to is what is still there afterwards.
+    ///
+    /// # Errors
+    /// When there is no link after ten seconds, or no digest.
+    pub fn digest(&self) -> Result<String> {
+        let path = json!({ "path": "/workspace" });
+        let names = || self.call("filesystem.list", &path).json;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !names().pointer("/result/entries").and_then(Json::as_array).is_some_and(|entries| {
+            entries.iter().any(|entry| entry.get("name") == Some(&json!("link")))
+        }) {
+            ensure!(Instant::now() < deadline, "no link was planted: {}", names());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let reply = self.call("filesystem.digest", &path);
+        let digest = reply.json.pointer("/result/digest").and_then(Json::as_str);
+        digest.map(str::to_owned).with_context(|| format!("{reply:?}"))
     }
 
     /// Any request with the agent's token.

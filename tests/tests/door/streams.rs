@@ -150,9 +150,7 @@ fn over_mcp(client: &Client) -> Result<()> {
 fn asked(client: &Client, streams: bool) -> Result<String> {
     let written = client.call("filesystem.write", &json!({ "path": "a.py", "content": SCRIPT }));
     ensure!(written.code() == "ok", "{written:?}");
-    let digest = client.call("filesystem.digest", &json!({ "path": "/workspace" }));
-    let expect = digest.json.pointer("/result/digest").context("digest")?;
-    let input = json!({ "command": ["python3", "a.py"], "expect": expect });
+    let input = json!({ "command": ["python3", "a.py"], "expect": client.digest()? });
     let call = json!({ "capability": "process.run_code", "input": input });
     let reply = match streams {
         false => client.call("process.run_code", &input),
