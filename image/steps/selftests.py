@@ -9,7 +9,7 @@ import subprocess
 import tomllib
 from dataclasses import dataclass
 
-from . import disk, inputs, kernel, programs, toolbox, tools
+from . import carried, disk, inputs, kernel, programs, tools
 from .places import BUILD, ROOT, cache, key
 from .progress import Refused, stage
 
@@ -22,8 +22,8 @@ MOUNT_POINTS = ["bin", "dev", "mnt", "proc", "run", "sys", "tmp", "var", "work"]
 # what a program may ask of a shell, and of /bin: PID 1 under another name
 NAMES = ["sh", "sleep"]
 # what scripts run, from the packages of tools.toml; in one folder, as they have no PATH
-TOOLS = ["bash", "cat", "conntrack", "date", "dirname", "grep", "head", "ip", "kill", "mktemp", "nft", "ping", "ping6",
-         "readlink", "rm", "sed", "sleep", "socat", "sort", "sysctl", "taskset", "timeout", "tr", "wc", "xargs"]
+TOOLS = ["bash", "conntrack", "date", "dirname", "grep", "ip", "kill", "mktemp", "nft", "ping", "ping6", "readlink",
+         "sleep", "sysctl", "taskset", "timeout", "xargs"]
 LINKS = {"bin/bash": "../usr/bin/bash", "lib64": "usr/lib64", "var/run": "../run"}
 SECONDS_MAX = 120
 # the memory of the machine is 1 GiB, and what the tests of memory cgroups write is a tenth of it
@@ -128,37 +128,6 @@ def replaced(program, tree, work):
     return work / first
 
 
-def unpacked_tools():
-    """What scripts run, with its libraries: a folder for /usr, from cache if nothing of it changed."""
-    pins = tomllib.loads((FOLDER / "tools.toml").read_text())
-    recipe = key(pathlib.Path(__file__), pathlib.Path(toolbox.__file__), FOLDER / "tools.toml")
-    folder = cache() / f"selftests-tools-{recipe}"
-    with stage("tools of selftests") as outcome:
-        if folder.exists():
-            outcome("cached")
-            return folder
-        new, packages = folder.with_suffix(".new"), folder.with_suffix(".packages")
-        tools.remove(new)
-        tools.remove(packages)
-        for name, pin in pins.items():
-            wanted = {"package": name, "architecture": "amd64", "newest": pin["version"], **pin}
-            inputs.unpack(inputs.fetch_pin(wanted)[0], packages)
-        found = {f"bin/{name}": tool(name, packages / "usr") for name in TOOLS}
-        for place, source in {**found, **toolbox.closure("x86_64", packages, found.values())}.items():
-            disk.copy(source, new / place, 0o755)
-        tools.remove(packages)
-        new.rename(folder)
-    return folder
-
-
-def tool(name, usr):
-    """The file of a program, wherever its package has it."""
-    for place in ("bin", "sbin"):
-        if (usr / place / name).exists():
-            return (usr / place / name).resolve()
-    raise Refused(f"no package of tests/selftests/tools.toml holds {name}")
-
-
 def unused(programs, tree):
     """What `instead` names and no program holds: a test that was changed needs another look."""
     texts = {}
@@ -174,7 +143,10 @@ def build(output=BUILD, target_dir=None):
     built_kernel = kernel.build("x86_64")
     # with every program of a test image, so that cargo finds what those images' builds left
     binaries = programs.build("x86_64", target_dir, test="selftests")
-    made, usr = compiled(), unpacked_tools()
+    made = compiled()
+    listed = FOLDER / "tools.toml"
+    # what scripts run, with its libraries
+    usr = carried.build("selftests-tools", carried.pins(listed), TOOLS, [listed, " ".join(TOOLS)])
     output = pathlib.Path(output)
     work, image = output / "work-selftests", output / "selftests.raw"
     tools.remove(work)
@@ -185,6 +157,8 @@ def build(output=BUILD, target_dir=None):
         shutil.copytree(usr, work / "usr")
         disk.copy(binaries / "selftests", work / "init", 0o755)
         disk.write(work / "etc/hosts", "127.0.0.1 localhost\n")
+        # nft knows groups of devices by the names that stand there
+        disk.write(work / "etc/iproute2/group", "0 default\n")
         for name in NAMES:
             (work / "bin" / name).symlink_to("/init")
         for place, target in LINKS.items():
