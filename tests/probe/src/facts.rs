@@ -93,5 +93,10 @@ pub(crate) fn facts(cage: &AtWork, inside: u32) -> Vec<(String, bool, String)> {
     }
     let io = std::fs::read_to_string(format!("{cgroup}/io.max")).unwrap_or_default();
     facts.push(("io.max".to_owned(), io.contains("rbps=67108864 wbps=67108864"), io));
+    // in whole pages, as the kernel keeps it
+    let quarter = linux::memory::machine_bytes().unwrap_or(0) / 4;
+    let seen = std::fs::read_to_string(format!("{CAGES}/memory.max")).unwrap_or_default();
+    let most = (quarter * 3 / 4_096 * 4_096).to_string();
+    facts.push(("three quarters of the memory for all".to_owned(), seen.trim() == most, seen));
     facts
 }
