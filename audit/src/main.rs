@@ -24,6 +24,8 @@ use writer::{Content, Open, Writer, WriterError};
 
 const FOLDER: &str = "/ledger";
 const ALIVE_MS: u64 = 1_000;
+/// Who lends secrets to performers.
+const LENDER: &str = "vault";
 /// Most frames of one peer that are taken into one group.
 const GROUP_FRAMES_MAX: usize = 512;
 /// Longest body of a record.
@@ -203,9 +205,15 @@ impl Audit {
         let sequence = self.writer.chain.next() - 1;
         self.flush = true;
         self.tell(bytes);
-        if let (Some(Release { performer, spec, deadline_ms, changes, .. }), Some(call)) =
+        if let (Some(Release { performer, spec, deadline_ms, changes, lends, .. }), Some(call)) =
             (release, call)
         {
+            if let Some(spec) = lends {
+                // first: who is to be lent something asks for it as soon as it is released
+                let epoch = self.peers.epoch(LENDER);
+                let ticket = Ticket { call, sequence, spec, deadline_ms, epoch };
+                self.after.push(After::Ticket(LENDER.to_owned(), ticket));
+            }
             let epoch = self.peers.epoch(&performer);
             let open = Open { performer: performer.clone(), epoch, changes, answer };
             self.writer.release(call, open);

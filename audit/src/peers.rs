@@ -11,8 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) const PDP: &str = "pdp-audit";
 pub(crate) const VAULT: &str = "audit-certifier";
 /// Every performer, and its edge.
-const PERFORMERS: &[(&str, &str)] =
-    &[("forker", "audit-forker"), ("init", "audit-init"), ("vault", "audit-vault")];
+const PERFORMERS: &[(&str, &str)] = &[
+    ("egress", "audit-egress"),
+    ("forker", "audit-forker"),
+    ("init", "audit-init"),
+    ("vault", "audit-vault"),
+];
 
 struct Performer {
     name: &'static str,

@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["channel", "contract", "ledger", "linux"]),
     ("vault", &["channel", "contract", "ledger", "linux"]),
     ("console", &["channel", "contract", "linux"]),
+    ("egress", &["capabilities", "channel", "contract", "linux"]),
     ("krux", &["acts", "capabilities", "certificate", "contract", "hours", "ledger", "policy"]),
     ("probe", &["capabilities", "channel", "contract", "ledger", "linux"]),
     ("tests", &["contract", "ledger"]),
@@ -40,6 +41,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("pdp", &["tokio", "rustls", "ring", "age"]),
     ("audit", &["tokio", "serde_norway", "rustls", "ring", "age"]),
     ("vault", &["tokio", "serde_norway", "rustls"]),
+    ("egress", &["age", "serde_norway", "ed25519-dalek", "policy"]),
     ("gateway", &["age", "serde_norway", "ed25519-dalek", "policy"]),
 ];
 

@@ -128,6 +128,7 @@ mod tests {
             limits: Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 1 },
             alone: false,
             streams: false,
+            reach: Vec::new(),
         };
         Waiting { spec, digest: [call; 32], fds: [null(), null()] }
     }

@@ -5,9 +5,10 @@ use crate::effect::{Effect, Field, Value};
 use crate::found::Found;
 use crate::path::CanonicalPath;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Version of the messages below; the first element of every frame.
-pub const VERSION: u16 = 8;
+pub const VERSION: u16 = 9;
 
 /// Largest file that a call makes: what its effect says, and the limit of its cage (RLIMIT_FSIZE).
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -36,6 +37,34 @@ pub struct Spec {
     pub alone: bool,
     /// Whether [pieces](crate::piece) of what its program writes stand before the answer.
     pub streams: bool,
+    /// Where the names that the call connects to may lead: what the policy leaves of all addresses.
+    /// Nothing for a call that connects to no name.
+    pub reach: Vec<AddressRange>,
+}
+
+/// Most ranges of one call.
+pub const RANGES_MAX: usize = 512;
+
+/// Addresses from one on to another, both included, of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressRange {
+    /// The first.
+    pub first: IpAddr,
+    /// The last.
+    pub last: IpAddr,
+}
+
+impl AddressRange {
+    /// Whether an address lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.first, address, self.last) {
+            (IpAddr::V4(first), IpAddr::V4(it), IpAddr::V4(last)) => first <= it && it <= last,
+            (IpAddr::V6(first), IpAddr::V6(it), IpAddr::V6(last)) => first <= it && it <= last,
+            _ => false,
+        }
+    }
 }
 
 /// An agent's place on the disk.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the messages below; the first element of every frame.
-pub const MESSAGES_VERSION: u16 = 2;
+pub const MESSAGES_VERSION: u16 = 3;
 
 /// A record as pdp wants it: everything but its place, its time and its bodies' digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,9 @@ pub struct Release {
     /// Whether nobody waits for the answer: then a memory file follows the bodies, into which the
     /// performer writes it, and it is kept with the outcome as the body `result`.
     pub deferred: bool,
+    /// SHA-256 of the frame of the vault's spec, for a call that is to be lent secrets: the vault is released
+    /// with the performer, and before it.
+    pub lends: Option<[u8; 32]>,
 }
 
 /// A body that comes with a record.

@@ -16,6 +16,7 @@ fn messages() -> Vec<Vec<u8>> {
         deadline_ms: 2,
         changes: true,
         deferred: false,
+        lends: Some([9; 32]),
     };
     let bodies = vec![Body { name: "input".to_owned(), needed: true }];
     let append = ToWriter::Append { draft, bodies, release: Some(release), reserve: false };

@@ -395,6 +395,7 @@ impl Pdp {
             limits,
             alone: false,
             streams: false,
+            reach: Vec::new(),
         };
         let permit = Permit::new(allowed, spec, performer, [input, answer]);
         self.record(draft, Vec::new(), Some(permit))?;

@@ -335,6 +335,7 @@ impl Pdp {
                     deadline_ms: permit.deadline_ms,
                     changes: permit.changes,
                     deferred: permit.deferred,
+                    lends: None,
                 })
             }
         };
@@ -381,6 +382,7 @@ pub(crate) fn spec(call: CallId, asked: &Asked<'_>, name: &str, disk_uid: u32) -
         limits: Limits::MOST,
         alone: false,
         streams: false,
+        reach: Vec::new(),
     }
 }
 

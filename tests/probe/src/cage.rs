@@ -406,6 +406,7 @@ impl<'a> Stand<'a> {
             limits,
             alone: false,
             streams: false,
+            reach: Vec::new(),
         };
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
         let (reader, writer) = rustix::pipe::pipe_with(flags).map_err(kernel("pipe2"))?;

@@ -177,6 +177,7 @@ impl Forger {
             limits: LIMITS,
             alone: false,
             streams: false,
+            reach: Vec::new(),
         };
         let message = (perform::VERSION, spec);
         let answer = sealed::empty()?;
@@ -272,7 +273,7 @@ fn draft(kind: Kind, number: u8, facts: Facts<'_>) -> Draft {
 
 fn release(spec: [u8; 32], deadline_ms: u64) -> Release {
     let performer = "forker".to_owned();
-    Release { performer, spec, deadline_ms, changes: true, deferred: false }
+    Release { performer, spec, deadline_ms, changes: true, deferred: false, lends: None }
 }
 
 fn count(envelope: &Envelope, reason: &str) -> u64 {

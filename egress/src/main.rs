@@ -1,0 +1,4 @@
+//! Egress.
+#![forbid(unsafe_code)]
+
+fn main() {}
