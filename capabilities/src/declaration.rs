@@ -83,6 +83,12 @@ pub enum Shape {
     Digest,
     /// Places to connect to, an array of `ADDRESS:PORT`, at most [`PLACES_MAX`].
     Places,
+    /// A URL of HTTP ([`contract::url`]).
+    Url,
+    /// A machine: a name or an address.
+    Host,
+    /// Headers of a request, in whose values a secret's placeholder may stand ([`contract::headers`]).
+    Headers,
 }
 
 /// Most places that a call connects to.
@@ -129,7 +135,7 @@ pub enum Source {
     Parameter(&'static str),
     /// The name in the directory that the path parameter of this name is.
     Within(&'static str, &'static str),
-    /// The length in bytes of the text parameter of this name.
+    /// The length in bytes of the text parameter of this name; 0 where the call does not give it.
     LengthOf(&'static str),
     /// Always this text.
     Text(&'static str),
@@ -153,6 +159,18 @@ pub enum Source {
     AddressesOf(&'static str),
     /// Its port.
     PortsOf(&'static str),
+    /// The text parameter of this name, or this text where the call does not give it.
+    TextOr(&'static str, &'static str),
+    /// The host of the URL or host of this name, as text.
+    HostOf(&'static str),
+    /// The same where it is an address; no field where it is a name.
+    AddressOf(&'static str),
+    /// The port of the URL of this name.
+    PortOf(&'static str),
+    /// Its path and query.
+    UrlPathOf(&'static str),
+    /// Each secret that the headers of this name hold the placeholder of: one effect a secret.
+    SecretsOf(&'static str),
 }
 
 impl Source {
@@ -170,7 +188,13 @@ impl Source {
             | Self::ReadsOf(name)
             | Self::WritesOf(name)
             | Self::AddressesOf(name)
-            | Self::PortsOf(name) => Some(name),
+            | Self::PortsOf(name)
+            | Self::TextOr(name, _)
+            | Self::HostOf(name)
+            | Self::AddressOf(name)
+            | Self::PortOf(name)
+            | Self::UrlPathOf(name)
+            | Self::SecretsOf(name) => Some(name),
             Self::Text(_) | Self::Number(_) | Self::Words(_) => None,
         }
     }

@@ -19,6 +19,17 @@ pub fn schema(declaration: &Declaration) -> Json {
             Shape::Flag => json!({"type": "boolean"}),
             Shape::Call => json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
             Shape::Digest => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+            Shape::Url => {
+                json!({"type": "string", "format": "uri", "maxLength": contract::url::URL_BYTES_MAX})
+            }
+            Shape::Host => {
+                json!({"type": "string", "maxLength": contract::url::NAME_BYTES_MAX})
+            }
+            Shape::Headers => json!({
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "maxProperties": contract::headers::HEADERS_MAX,
+            }),
             Shape::Places => {
                 json!({"type": "array", "items": {"type": "string"}, "maxItems": PLACES_MAX})
             }

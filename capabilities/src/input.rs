@@ -4,7 +4,9 @@ use crate::declaration::{Declaration, PLACES_MAX, Parameter, Shape};
 use crate::program::Command;
 use crate::programs::{OPEN, PROGRAMS};
 use contract::digits::unhex_array;
+use contract::headers::{self, Headers};
 use contract::path::CanonicalPath;
+use contract::url::{Host, Url};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +28,12 @@ pub enum Argument {
     Command(Command),
     /// Places to connect to, in canonical form, each once.
     Places(Vec<SocketAddr>),
+    /// A URL.
+    Url(Url),
+    /// A machine.
+    Host(Host),
+    /// Headers.
+    Headers(Headers),
 }
 
 /// An input that its declaration accepts. It can be made in no other way.
@@ -140,6 +148,14 @@ impl Shape {
             (Self::OpenCommand, value) => {
                 return Command::parse(value, OPEN).map(Argument::Command);
             }
+            (Self::Url, Json::String(text)) => {
+                let url = Url::parse(text).map_err(|error| error.to_string());
+                return url.map(Argument::Url).map_err(|why| self.because(&why));
+            }
+            (Self::Host, Json::String(text)) => Host::parse(text).ok().map(Argument::Host),
+            (Self::Headers, Json::Object(members)) => {
+                return self.read_headers(members).map(Argument::Headers);
+            }
             (Self::Digest, Json::String(text)) => {
                 unhex_array::<32>(text).map(|_| Argument::Text(text.clone()))
             }
@@ -161,6 +177,16 @@ impl Shape {
         plain.ok_or_else(|| self.describe())
     }
 
+    fn read_headers(self, members: &Map<String, Json>) -> Result<Headers, String> {
+        let pairs = members.iter().map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        let pairs: Vec<_> = pairs.collect::<Option<_>>().ok_or_else(|| self.describe())?;
+        Headers::parse(pairs).map_err(|error| self.because(&error.to_string()))
+    }
+
+    fn because(self, why: &str) -> String {
+        format!("{}: {why}", self.describe())
+    }
+
     /// What the shape takes, in words.
     #[must_use]
     pub fn describe(self) -> String {
@@ -178,6 +204,12 @@ impl Shape {
                  \"[2001:db8::1]:443\""
             ),
             Self::Digest => "a SHA-256 digest, 64 hexadecimal digits in lower case".to_owned(),
+            Self::Url => "a URL, https://HOST[:PORT]/PATH[?QUERY]".to_owned(),
+            Self::Host => "a name in ASCII, or an address".to_owned(),
+            Self::Headers => format!(
+                "an object of at most {} headers and their values, texts",
+                headers::HEADERS_MAX
+            ),
         }
     }
 }

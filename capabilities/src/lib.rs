@@ -15,6 +15,7 @@ mod git;
 mod input;
 pub mod look;
 mod lower;
+mod network;
 mod process;
 pub mod program;
 pub mod programs;
@@ -56,6 +57,9 @@ pub const CATALOGUE: &[&Declaration] = &[
     &git::LOG,
     &git::SHOW,
     &git::STATUS,
+    &network::DNS_LOOKUP,
+    &network::HTTP_REQUEST,
+    &network::TCP_CHECK,
     &process::RUN,
     &process::RUN_CODE,
     &admin::BOOT,

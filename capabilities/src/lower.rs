@@ -5,6 +5,7 @@ use crate::input::{Accepted, Argument};
 use crate::program::Command;
 use contract::effect::{Effect, Field, Value};
 use contract::path::CanonicalPath;
+use contract::url::{Host, Url};
 use std::net::SocketAddr;
 
 impl Declaration {
@@ -37,6 +38,7 @@ impl Declaration {
 enum Part<'a> {
     File(&'a CanonicalPath),
     Place(SocketAddr),
+    Secret(&'a str),
 }
 
 /// The parts that a template is for, each by itself; `Some(None)` for one that is for none.
@@ -56,6 +58,16 @@ fn parts<'a>(template: &Template, input: &'a Accepted) -> Option<Option<Vec<Part
                     None => Some(Some(Vec::new())),
                 };
             }
+            Source::SecretsOf(name) => {
+                return match input.get(name) {
+                    Some(Argument::Headers(headers)) => {
+                        let names = headers.secrets().iter();
+                        Some(Some(names.map(|name| Part::Secret(name)).collect()))
+                    }
+                    Some(_) => None,
+                    None => Some(Some(Vec::new())),
+                };
+            }
             _ => {}
         }
     }
@@ -65,6 +77,21 @@ fn parts<'a>(template: &Template, input: &'a Accepted) -> Option<Option<Vec<Part
 fn command<'a>(input: &'a Accepted, name: &str) -> Option<&'a Command> {
     match input.get(name)? {
         Argument::Command(command) => Some(command),
+        _ => None,
+    }
+}
+
+fn url<'a>(input: &'a Accepted, name: &str) -> Option<&'a Url> {
+    match input.get(name)? {
+        Argument::Url(url) => Some(url),
+        _ => None,
+    }
+}
+
+fn host<'a>(input: &'a Accepted, name: &str) -> Option<&'a Host> {
+    match input.get(name)? {
+        Argument::Url(url) => Some(&url.host),
+        Argument::Host(host) => Some(host),
         _ => None,
     }
 }
@@ -100,20 +127,35 @@ fn lower(template: &Template, input: &Accepted, part: Option<Part<'_>>) -> Optio
             Source::LengthOf(name) => match input.get(name) {
                 Some(Argument::Text(text)) => Some(Value::Number(u64::try_from(text.len()).ok()?)),
                 Some(_) => return None,
-                None => None,
+                None => Some(Value::Number(0)),
+            },
+            Source::TextOr(name, otherwise) => match input.get(name) {
+                Some(Argument::Text(text)) => Some(Value::Text(text.clone())),
+                Some(_) => return None,
+                None => Some(Value::Text((*otherwise).to_owned())),
+            },
+            Source::HostOf(name) => Some(Value::Text(host(input, name)?.to_string())),
+            Source::AddressOf(name) => {
+                host(input, name)?.address().map(|address| Value::Text(address.to_string()))
+            }
+            Source::PortOf(name) => Some(Value::Number(u64::from(url(input, name)?.port))),
+            Source::UrlPathOf(name) => Some(Value::Text(url(input, name)?.target.clone())),
+            Source::SecretsOf(_) => match part? {
+                Part::Secret(name) => Some(Value::Text(name.to_owned())),
+                Part::File(_) | Part::Place(_) => return None,
             },
             Source::ProgramOf(name) => Some(Value::Text(command(input, name)?.program.to_owned())),
             Source::ArgumentsOf(name) => Some(Value::List(command(input, name)?.arguments.clone())),
             Source::ReadsOf(_) | Source::WritesOf(_) => match part? {
                 Part::File(file) => Some(Value::Path(file.clone())),
-                Part::Place(_) => return None,
+                Part::Place(_) | Part::Secret(_) => return None,
             },
             Source::AddressesOf(_) | Source::PortsOf(_) => match (part?, source) {
                 (Part::Place(place), Source::PortsOf(_)) => {
                     Some(Value::Number(u64::from(place.port())))
                 }
                 (Part::Place(place), _) => Some(Value::Text(place.ip().to_string())),
-                (Part::File(_), _) => return None,
+                (Part::File(_) | Part::Secret(_), _) => return None,
             },
         };
         fields.extend(value.map(|value| (*field, value)));
@@ -126,6 +168,12 @@ fn value_of(argument: &Argument) -> Option<Value> {
         Argument::Path(path) => Some(Value::Path(path.clone())),
         Argument::Text(text) => Some(Value::Text(text.clone())),
         Argument::Number(number) => Some(Value::Number(*number)),
-        Argument::Flag(_) | Argument::Call(_) | Argument::Command(_) | Argument::Places(_) => None,
+        Argument::Flag(_)
+        | Argument::Call(_)
+        | Argument::Command(_)
+        | Argument::Places(_)
+        | Argument::Url(_)
+        | Argument::Host(_)
+        | Argument::Headers(_) => None,
     }
 }

@@ -33,7 +33,7 @@ impl Place {
 pub enum Shared {
     /// Nothing: its caller's own files, and what is the same for everybody.
     Nothing,
-    /// The machines that its `connect` effects name, to which it says something and of which it hears.
+    /// The machines that its `connect` and `resolve` effects name, to which it says something and of which it hears.
     Machines,
     /// These, which it changes, or to which it says something.
     Changes(&'static [Place]),
@@ -71,6 +71,10 @@ const TABLE: &[(&str, Shared)] = &[
     ("git.log", Shared::Nothing),
     ("git.show", Shared::Nothing),
     ("git.status", Shared::Nothing),
+    // whoever answers for the name hears of it
+    ("network.dns_lookup", Shared::Machines),
+    ("network.http_request", Shared::Machines),
+    ("network.tcp_check", Shared::Machines),
     ("process.run", Shared::Nothing),
     ("process.run_code", Shared::Machines),
     // a service says how it ended and began
@@ -109,14 +113,16 @@ mod tests {
         for declaration in CATALOGUE {
             let has = |kind: Kind| declaration.effects.iter().any(|effect| effect.kind == kind);
             let shared = declaration.shared().unwrap();
-            assert_eq!(has(Kind::Connect), shared == Shared::Machines, "{}", declaration.name);
+            let speaks = has(Kind::Connect) || has(Kind::Resolve);
+            assert_eq!(speaks, shared == Shared::Machines, "{}", declaration.name);
             let changes = matches!(shared, Shared::Changes(_));
             assert_eq!(has(Kind::Setting) || has(Kind::Message), changes, "{}", declaration.name);
             if has(Kind::Message) {
                 assert_eq!(shared, Shared::Changes(&[Place::Operators]), "{}", declaration.name);
             }
             // one whose effects are none of these has files of its caller alone, or says what it is for
-            for kind in [Kind::Secret, Kind::Push, Kind::Fetch, Kind::Resolve] {
+            assert!(!has(Kind::Secret) || speaks, "{}: who is told the secret", declaration.name);
+            for kind in [Kind::Push, Kind::Fetch] {
                 assert!(!has(kind), "{}: say what its {kind} shares", declaration.name);
             }
             if matches!(declaration.performer, Performer::Service(_)) {

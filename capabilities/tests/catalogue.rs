@@ -22,6 +22,9 @@ fn full(name: &str) -> Json {
             Shape::OpenCommand => json!(["python3", "a.py", "-v"]),
             Shape::Digest => json!("00".repeat(32)),
             Shape::Places => json!(["192.0.2.1:443"]),
+            Shape::Url => json!("https://api.example.org/v1"),
+            Shape::Host => json!("api.example.org"),
+            Shape::Headers => json!({"authorization": "Bearer ${secret:token}"}),
         };
         input.insert(parameter.name.to_owned(), value);
     }

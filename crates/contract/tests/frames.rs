@@ -11,8 +11,8 @@ use contract::found::Found;
 use contract::issue::{FromCertifier, ToCertifier};
 use contract::path::CanonicalPath;
 use contract::perform::{
-    Access, AgentPlace, Expected, FromAudit, FromWorker, Grant, Limits, Outcome, Refusal, Spec,
-    Ticket, ToAudit, VERSION, Work,
+    Access, AddressRange, AgentPlace, Expected, FromAudit, FromWorker, Grant, Limits, Outcome,
+    Refusal, Spec, Ticket, ToAudit, VERSION, Work,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -56,6 +56,10 @@ fn spec() -> Spec {
         limits: Limits { memory_bytes: 1 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 1_000 },
         alone: true,
         streams: true,
+        reach: vec![
+            AddressRange { first: [192, 0, 2, 0].into(), last: [192, 0, 2, 255].into() },
+            AddressRange { first: [0_u16; 8].into(), last: [9_u16; 8].into() },
+        ],
     }
 }
 
