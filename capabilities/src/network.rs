@@ -88,7 +88,6 @@ pub(crate) static HTTP_REQUEST: Declaration = Declaration {
         ("body", "at most 4 MiB, as text"),
         ("base64", "whether body is base64, for bytes that are no UTF-8"),
         ("address", "the address that was spoken to"),
-        ("hidden", "how often a secret of this call stood in the reply and was taken out"),
     ],
     effects: REQUEST,
     performer: EGRESS,
@@ -125,6 +124,11 @@ pub(crate) static HTTP_REQUEST: Declaration = Declaration {
             when: "there is no secret of this name that is bound to this agent, host, port, method and path, or it is \
                    used up, or expired; or the URL is of http",
             next: "check the name and the binding with secrets.list",
+        },
+        Failure {
+            code: "secret_in_reply",
+            when: "the reply held a secret that this call was lent, as it is or encoded; it is not given",
+            next: "nothing: calls are refused until an operator has looked at it",
         },
         Failure {
             code: "vault_locked",
