@@ -199,7 +199,7 @@ mod tests {
     }
 
     /// The machine outside answers each question with itself.
-    fn answers(socket: UdpSocket) {
+    fn answers(socket: &UdpSocket) {
         let mut question = [0; 16];
         while let Ok((length, from)) = socket.recv_from(&mut question) {
             socket.send_to(&question[..length], from).unwrap();
@@ -215,7 +215,7 @@ mod tests {
         });
         let (listener_at, server_at) =
             (listener.local_addr().unwrap(), server.local_addr().unwrap());
-        std::thread::spawn(move || answers(server));
+        std::thread::spawn(move || answers(&server));
         let tries = |uid, patience| asks_and_connects(uid, server_at, listener_at, patience);
         assert_eq!(tries(uids::VAULT, ANSWER), [true; 2], "the control");
         install().unwrap();
