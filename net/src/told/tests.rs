@@ -15,6 +15,8 @@ use rustix::net::SocketFlags;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// When it is given up that something comes.
@@ -159,7 +161,7 @@ fn each_leases_first_server_comes_first_and_too_many_addresses_are_none() {
     assert!(links(&known, &of(most + 1)).addresses.is_empty());
 }
 
-/// A DHCP server that grants [`NEAR`] and names servers; it ends with its network's last packet.
+/// A DHCP server that grants [`NEAR`] for an hour, names servers, and is gone.
 fn serve(names: Vec<Ipv4Addr>) {
     cable::up("far").unwrap();
     cable::address("far", FAR.into(), 24).unwrap();
@@ -196,6 +198,9 @@ fn serve(names: Vec<Ipv4Addr>) {
             let mut body = Vec::new();
             answer.encode(&mut Encoder::new(&mut body)).unwrap();
             socket.send_to(&body, ("255.255.255.255", 68)).unwrap();
+            if kind == MessageType::Ack {
+                return;
+            }
         }
     });
 }
@@ -215,22 +220,57 @@ async fn link(route: &Handle, wanted: &str) -> Link {
     Link { index: message.header.index, name: wanted.to_owned(), hardware: hardware.unwrap() }
 }
 
+/// The keeper of a lease on a cable to a DHCP server that names `named`; the number of the cable's link.
+async fn keeper(
+    home: &Namespace,
+    route: &Handle,
+    named: [Ipv4Addr; 2],
+) -> (u32, JoinHandle<()>, Receiver<Report>) {
+    let other = Namespace::new_network(home).unwrap();
+    cable::make("wire", "far", other.as_fd()).unwrap();
+    cable::up("wire").unwrap();
+    networks::inside(home, &other, move || serve(named.to_vec()));
+    let (report, reports) = tokio::sync::mpsc::channel(16);
+    let wire = link(route, "wire").await;
+    (wire.index, tokio::spawn(lease::keep(wire, route.clone(), report)), reports)
+}
+
+#[test]
+fn a_lease_that_is_over_names_no_servers_any_more() {
+    in_a_network(|home| async move {
+        let (connection, route, _) = rtnetlink::new_connection().unwrap();
+        tokio::spawn(connection);
+        let named = [FAR, [198, 51, 100, 53]].map(Ipv4Addr::from);
+        let (index, keeper, mut reports) = keeper(&home, &route, named).await;
+        let mut servers = async || {
+            loop {
+                // of a clock that stands still but where everybody waits
+                let report = timeout(Duration::from_secs(7_200), reports.recv()).await;
+                if let Report::Servers(link, servers) = report.unwrap().unwrap() {
+                    assert_eq!(link, index);
+                    return servers;
+                }
+            }
+        };
+        assert_eq!(servers().await, named);
+        tokio::time::pause();
+        let granted = tokio::time::Instant::now();
+        assert_eq!(servers().await, [Ipv4Addr::UNSPECIFIED; 0]);
+        let after_s = granted.elapsed().as_secs();
+        assert!((3_590..3_660).contains(&after_s), "given up after {after_s} s of 3600");
+        keeper.abort();
+    });
+}
+
 #[test]
 fn the_name_servers_of_a_lease_and_its_address_reach_egress() {
     in_a_network(|home| async move {
-        let other = Namespace::new_network(&home).unwrap();
-        cable::make("wire", "far", other.as_fd()).unwrap();
-        cable::up("wire").unwrap();
         let named = [[198, 51, 100, 53], FAR].map(Ipv4Addr::from);
-        networks::inside(&home, &other, move || serve(named.to_vec()));
         let (connection, route, _) = rtnetlink::new_connection().unwrap();
         tokio::spawn(connection);
         let (ours, egress) = edge();
         let mut told = Told::new(route.clone(), Some(ours));
-        let (report, mut reports) = tokio::sync::mpsc::channel(16);
-        let wire = link(&route, "wire").await;
-        let index = wire.index;
-        let keeper = tokio::spawn(lease::keep(wire, route, report));
+        let (index, keeper, mut reports) = keeper(&home, &route, named).await;
         let line = timeout(PATIENCE, reports.recv()).await.unwrap().unwrap();
         assert!(
             matches!(&line, Report::Line(line) if line.contains("has 192.0.2.9/24")),
