@@ -129,6 +129,7 @@ pub(crate) static RESTART_SERVICE: Declaration = Declaration {
             "agents",
             "audit",
             "console",
+            "egress",
             "forker",
             "net",
             "operators",

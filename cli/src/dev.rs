@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Packages of the services, and what marks them as no box's.
-const PACKAGES: [&str; 8] =
-    ["audit", "console", "gateway", "init", "net", "pdp", "sandbox", "vault"];
+const PACKAGES: [&str; 9] =
+    ["audit", "console", "egress", "gateway", "init", "net", "pdp", "sandbox", "vault"];
 const FEATURES: &str = "audit/development,init/development,sandbox/development";
 /// The box's name here.
 const NAME: &str = "dev";

@@ -20,7 +20,7 @@ COMMAND_LINE = {
 EFI_ARCH = {"x86_64": "x64", "aarch64": "aa64"}
 MKOSI_ARCH = {"x86_64": "x86-64", "aarch64": "arm64"}
 # what the test images leave out of the release image, so that the probe can stand in its place
-TESTS = {"cage": ["agents", "audit", "console", "operators", "pdp", "vault"], "hostile": [], "ringless": [], "smoke": []}
+TESTS = {"cage": ["agents", "audit", "console", "egress", "operators", "pdp", "vault"], "hostile": [], "ringless": [], "smoke": []}
 # where a test image has the malicious program: one that reads, and one whose command says where it writes
 ATTACKED = {"cage": "wc", "ringless": "sort", "smoke": "sort"}
 EMPTY_UUID = "00000000-0000-4000-8000-000000000000"

@@ -16,6 +16,7 @@ from .progress import Refused, stage
 PROGRAMS = {
     ("audit", "audit"): "usr/bin/audit",
     ("console", "console"): "usr/bin/console",
+    ("egress", "egress"): "usr/bin/egress",
     ("gateway", "gateway"): "usr/bin/gateway",
     ("init", "init"): "usr/sbin/init",
     ("net", "net"): "usr/bin/net",

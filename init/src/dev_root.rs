@@ -12,8 +12,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// Programs of the services, by their names in /usr/bin.
-const PROGRAMS: [&str; 8] =
-    ["audit", "console", "forker", "gateway", "net", "pdp", "vault", "worker"];
+const PROGRAMS: [&str; 9] =
+    ["audit", "console", "egress", "forker", "gateway", "net", "pdp", "vault", "worker"];
 const POLICIES: [&str; 5] = ["invariants", "personal", "restricted", "system", "team"];
 const CGROUPS: &str = "kruxos-dev";
 /// Where services' lines come from: they write to what is the kernel's log on a box.

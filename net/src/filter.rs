@@ -87,26 +87,17 @@ fn source_nat() -> Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::networks;
     use linux::cable;
     use linux::cage::Namespace;
-    use rustix::thread::LinkNameSpaceType;
+    use rustix::process::Uid;
     use std::io::ErrorKind;
-    use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+    use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsFd;
     use std::time::Duration;
 
     const NO_ANSWER: Duration = Duration::from_millis(500);
     const ANSWER: Duration = Duration::from_secs(10);
-
-    /// Does `work` in another network, in a thread that ends with it.
-    fn in_network<T: Send + 'static>(
-        home: &Namespace,
-        network: &Namespace,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        let done = || Ok::<_, KernelError>(std::thread::spawn(work).join());
-        network.inside(home, done).unwrap().unwrap()
-    }
 
     /// A network of one address behind an interface of the box's, with a listener in it.
     fn behind(home: &Namespace, name: &str, [near, far]: [&str; 2]) -> (Namespace, TcpListener) {
@@ -117,7 +108,7 @@ mod tests {
         cable::make(name, "box", network.as_fd()).unwrap();
         cable::up(name).unwrap();
         cable::address(name, near, bits).unwrap();
-        let listener = in_network(home, &network, move || {
+        let listener = networks::inside(home, &network, move || {
             cable::up("box").unwrap();
             cable::address("box", far, bits).unwrap();
             cable::default_route(near).unwrap();
@@ -129,11 +120,7 @@ mod tests {
     /// The box, agents' networks and the one outside, each by the two addresses of its cable: what passes
     /// without the rules, and with them.
     fn walk(forwarding: &str, [agent, other, later, outside]: [[&str; 2]; 4]) {
-        let kind = LinkNameSpaceType::Network;
-        let host = Namespace::of(None, kind).unwrap();
-        Namespace::enter_new_network().unwrap();
-        let home = Namespace::of(None, kind).unwrap();
-        assert!(!home.is(&host), "this is the machine's own network");
+        let home = networks::enter_new();
         std::fs::write(forwarding, "1").unwrap();
         let (agent_network, _unused) = behind(&home, "direct7", agent);
         let (_other_network, other) = behind(&home, "direct8", other);
@@ -142,7 +129,7 @@ mod tests {
         let _door = TcpListener::bind((unspecified, DOORS[0])).unwrap();
         let door = |address: &str| SocketAddr::new(address.parse().unwrap(), DOORS[0]);
         let connect = |network: &Namespace, to: SocketAddr, patience| {
-            in_network(&home, network, move || TcpStream::connect_timeout(&to, patience))
+            networks::inside(&home, network, move || TcpStream::connect_timeout(&to, patience))
         };
         let other = other.local_addr().unwrap();
         let forbidden = [
@@ -187,5 +174,70 @@ mod tests {
             ["2001:db8::1", "2001:db8::2"],
         ];
         walk("/proc/sys/net/ipv6/conf/all/forwarding", cables);
+    }
+
+    /// Has a user of the box ask the machine outside by UDP, and connect to it by TCP: whether an answer came.
+    fn asks_and_connects(
+        uid: u32,
+        name_server: SocketAddr,
+        listener: SocketAddr,
+        patience: Duration,
+    ) -> [bool; 2] {
+        let work = move || {
+            rustix::thread::set_thread_uid(Uid::from_raw(uid)).unwrap();
+            let unspecified: IpAddr =
+                if listener.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+            let socket = UdpSocket::bind((unspecified, 0)).unwrap();
+            socket.set_read_timeout(Some(patience)).unwrap();
+            let mut answer = [0; 16];
+            let asked = socket.send_to(b"who?", name_server);
+            let answered = asked.and_then(|_sent| socket.recv_from(&mut answer));
+            let connected = TcpStream::connect_timeout(&listener, patience);
+            [matches!(answered, Ok((4, from)) if from == name_server), connected.is_ok()]
+        };
+        std::thread::spawn(work).join().unwrap()
+    }
+
+    /// The machine outside answers each question with itself.
+    fn answers(socket: &UdpSocket) {
+        let mut question = [0; 16];
+        while let Ok((length, from)) = socket.recv_from(&mut question) {
+            socket.send_to(&question[..length], from).unwrap();
+        }
+    }
+
+    fn only_services_that_send_do(cable: [&str; 2]) {
+        let home = networks::enter_new();
+        let (network, listener) = behind(&home, "outside", cable);
+        let far: IpAddr = cable[1].parse().unwrap();
+        let (server, stranger) = networks::inside(&home, &network, move || {
+            (UdpSocket::bind((far, 0)).unwrap(), UdpSocket::bind((far, 0)).unwrap())
+        });
+        let (listener_at, server_at) =
+            (listener.local_addr().unwrap(), server.local_addr().unwrap());
+        std::thread::spawn(move || answers(&server));
+        let tries = |uid, patience| asks_and_connects(uid, server_at, listener_at, patience);
+        assert_eq!(tries(uids::VAULT, ANSWER), [true; 2], "the control");
+        install().unwrap();
+        assert_eq!(tries(uids::EGRESS, ANSWER), [true; 2]);
+        assert_eq!(tries(uids::VAULT, NO_ANSWER), [false; 2]);
+        assert_eq!(tries(uids::AGENTS_DOOR, NO_ANSWER), [false; 2]);
+        // an answer is one of whom was asked
+        let near: IpAddr = cable[0].parse().unwrap();
+        let socket = UdpSocket::bind((near, 0)).unwrap();
+        socket.set_read_timeout(Some(NO_ANSWER)).unwrap();
+        stranger.send_to(b"unasked", socket.local_addr().unwrap()).unwrap();
+        let error = socket.recv_from(&mut [0; 16]).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    }
+
+    #[test]
+    fn egress_connects_and_is_answered_by_udp_where_other_services_are_not_over_ipv4() {
+        only_services_that_send_do(["192.0.2.1", "192.0.2.2"]);
+    }
+
+    #[test]
+    fn egress_connects_and_is_answered_by_udp_where_other_services_are_not_over_ipv6() {
+        only_services_that_send_do(["2001:db8::1", "2001:db8::2"]);
     }
 }

@@ -2,6 +2,7 @@
 //! server says so. Every answer is checked against what was asked; no answer waits for ever.
 
 use crate::link::Link;
+use contract::links::SERVERS_MAX;
 use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable, Encoder};
 use linux::packet;
@@ -30,7 +31,18 @@ struct Lease {
     prefix: u8,
     router: Option<Ipv4Addr>,
     server: Ipv4Addr,
+    /// Name servers, each once, at most [`SERVERS_MAX`].
+    names: Vec<Ipv4Addr>,
     seconds: u32,
+}
+
+/// What a task that keeps a lease has to say.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// A line for the machine's log.
+    Line(String),
+    /// The link of this index has a lease that names these servers, or none any more.
+    Servers(u32, Vec<Ipv4Addr>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +60,30 @@ enum LeaseError {
 }
 
 /// Keeps a lease on `link` until the task is aborted.
-pub(crate) async fn keep(link: Link, route: Handle, report: Sender<String>) {
+pub(crate) async fn keep(link: Link, route: Handle, report: Sender<Report>) {
     let mut tries = 0;
+    let mut ends_at: Option<Instant> = None;
     loop {
-        match once(&link, &route, &report).await {
-            Ok(()) => tries = 0,
+        match once(&link, &route).await {
+            Ok(lease) => {
+                tries = 0;
+                let lasts = Duration::from_secs(u64::from(lease.seconds));
+                ends_at = Some(Instant::now() + lasts);
+                let line = format!(
+                    "{} has {}/{} from {} for {} s",
+                    link.name, lease.address, lease.prefix, lease.server, lease.seconds
+                );
+                report.send(Report::Line(line)).await.ok();
+                report.send(Report::Servers(link.index, lease.names)).await.ok();
+                sleep(lasts / 2).await;
+            }
             Err(error) => {
                 if tries == 0 {
-                    report.send(format!("{}: no lease: {error}", link.name)).await.ok();
+                    let line = format!("{}: no lease: {error}", link.name);
+                    report.send(Report::Line(line)).await.ok();
+                }
+                if ends_at.take_if(|at| *at <= Instant::now()).is_some() {
+                    report.send(Report::Servers(link.index, Vec::new())).await.ok();
                 }
                 let wait = RETRY_SECONDS.get(tries).or(RETRY_SECONDS.last()).copied();
                 sleep(Duration::from_secs(wait.unwrap_or(16))).await;
@@ -65,8 +93,8 @@ pub(crate) async fn keep(link: Link, route: Handle, report: Sender<String>) {
     }
 }
 
-/// Asks, takes, and stays until half of the lease has passed.
-async fn once(link: &Link, route: &Handle, report: &Sender<String>) -> Result<(), LeaseError> {
+/// Asks for a lease and takes it.
+async fn once(link: &Link, route: &Handle) -> Result<Lease, LeaseError> {
     let socket = crate::watched(packet::open(link.index)?, Interest::READABLE)?;
     let xid = transaction();
     send(&socket, link, &message(link, xid, MessageType::Discover, None))?;
@@ -75,13 +103,7 @@ async fn once(link: &Link, route: &Handle, report: &Sender<String>) -> Result<()
     let lease = answer(&socket, link, xid, MessageType::Ack).await?;
     drop(socket);
     apply(link, route, &lease).await?;
-    let line = format!(
-        "{} has {}/{} from {} for {} s",
-        link.name, lease.address, lease.prefix, lease.server, lease.seconds
-    );
-    report.send(line).await.ok();
-    sleep(Duration::from_secs(u64::from(lease.seconds) / 2)).await;
-    Ok(())
+    Ok(lease)
 }
 
 fn message(link: &Link, xid: u32, kind: MessageType, offer: Option<&Lease>) -> Message {
@@ -157,6 +179,10 @@ fn granted(packet: &[u8], link: &Link, xid: u32, kind: MessageType) -> Option<Le
         Some(DhcpOption::Router(routers)) => routers.first().copied(),
         _ => None,
     };
+    let named: &[Ipv4Addr] = match found(OptionCode::DomainNameServer) {
+        Some(DhcpOption::DomainNameServer(named)) => named,
+        _ => &[],
+    };
     let address = message.yiaddr();
     let prefix = u32::from(*mask).leading_ones();
     let good = !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
@@ -166,8 +192,25 @@ fn granted(packet: &[u8], link: &Link, xid: u32, kind: MessageType) -> Option<Le
         prefix: u8::try_from(prefix).unwrap_or(32),
         router,
         server: *server,
+        names: servers(named, address, *mask),
         seconds: (*seconds).clamp(LEASE_SECONDS_MIN, LEASE_SECONDS_MAX),
     })
+}
+
+/// Of the name servers of an answer those that can be asked: unicast addresses, none of them the one that
+/// is granted, each once, the first [`SERVERS_MAX`].
+fn servers(named: &[Ipv4Addr], granted: Ipv4Addr, mask: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let everybody = granted | !mask;
+    let mut taken = Vec::new();
+    for server in named {
+        let [class, ..] = server.octets();
+        // 0 is this network, from 224 on multicast and what is reserved (RFC 6890)
+        let unicast = (1..224).contains(&class) && !server.is_loopback() && *server != everybody;
+        if unicast && *server != granted && !taken.contains(server) && taken.len() < SERVERS_MAX {
+            taken.push(*server);
+        }
+    }
+    taken
 }
 
 /// Gives the link its address and the box its route.
@@ -266,6 +309,38 @@ mod tests {
     fn a_good_answer_is_a_lease_with_a_bounded_time() {
         let lease = granted(&ack(|_| {}), &link(), 7, MessageType::Ack).unwrap();
         assert_eq!((lease.prefix, lease.seconds), (24, LEASE_SECONDS_MIN));
+    }
+
+    #[test]
+    fn name_servers_of_an_answer_are_unicast_each_once_and_at_most_four() {
+        let named = |servers: &[[u8; 4]]| {
+            let servers: Vec<Ipv4Addr> =
+                servers.iter().map(|bytes| Ipv4Addr::from(*bytes)).collect();
+            let packet = ack(|m| {
+                m.opts_mut().insert(DhcpOption::DomainNameServer(servers));
+            });
+            let lease = granted(&packet, &link(), 7, MessageType::Ack).unwrap();
+            lease.names.iter().map(Ipv4Addr::octets).collect::<Vec<_>>()
+        };
+        let (near, far) = ([192, 0, 2, 53], [198, 51, 100, 53]);
+        assert_eq!(named(&[near, far, near]), [near, far]);
+        for wrong in [
+            [0, 0, 0, 0],
+            [0, 1, 2, 3],
+            [127, 0, 0, 1],
+            [224, 0, 0, 251],
+            [240, 0, 0, 1],
+            [255, 255, 255, 255],
+            // what is granted, and everybody in its network
+            [192, 0, 2, 9],
+            [192, 0, 2, 255],
+        ] {
+            assert_eq!(named(&[wrong, near]), [near], "{wrong:?}");
+        }
+        let many: Vec<[u8; 4]> = (1..9).map(|n| [198, 51, 100, n]).collect();
+        assert_eq!(named(&many), many[..SERVERS_MAX]);
+        let none = granted(&ack(|_| {}), &link(), 7, MessageType::Ack).unwrap();
+        assert!(none.names.is_empty());
     }
 
     #[test]

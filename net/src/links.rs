@@ -1,6 +1,6 @@
 //! The wired links of the machine: found, brought up, and each given a lease of its own.
 
-use crate::lease;
+use crate::lease::{self, Report};
 use crate::link::{Link, ethernet};
 use futures_util::stream::TryStreamExt;
 use rtnetlink::packet_route::link::LinkMessage;
@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub(crate) struct Links {
     route: Handle,
-    report: Sender<String>,
+    report: Sender<Report>,
     kept: BTreeMap<u32, JoinHandle<()>>,
 }
 
 impl Links {
-    pub(crate) const fn new(route: Handle, report: Sender<String>) -> Self {
+    pub(crate) const fn new(route: Handle, report: Sender<Report>) -> Self {
         Self { route, report, kept: BTreeMap::new() }
     }
 
@@ -47,6 +47,11 @@ impl Links {
             }
         }
         Ok(())
+    }
+
+    /// Whether the link of this index is one that a lease is kept on.
+    pub(crate) fn has(&self, index: u32) -> bool {
+        self.kept.contains_key(&index)
     }
 
     async fn raise(&self, index: u32) -> Result<(), Error> {

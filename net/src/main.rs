@@ -1,24 +1,32 @@
 //! Links, addresses, and the box's own packet filter, which stands before any link is up.
 //!
 //! [`filter`] is what may pass, [`links`] finds the wired links, [`lease`] keeps a DHCP lease on
-//! each. No other service waits for this one to have an address. It carries no call's traffic.
+//! each, [`told`] is what egress hears of them. No other service waits for this one to have an address. It
+//! carries no call's traffic.
 #![forbid(unsafe_code)]
 
 mod filter;
 mod lease;
 mod link;
 mod links;
+#[cfg(test)]
+mod networks;
+mod told;
 
 use channel::{Service, Wish};
+use futures_util::{FutureExt, StreamExt};
+use lease::Report;
+use rtnetlink::MulticastGroup;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use told::Told;
 
 /// How often init hears that this service is alive.
 const ALIVE: Duration = Duration::from_secs(2);
-/// How often new links are looked for.
+/// How often new links are looked for, and addresses of which the kernel's word was lost.
 const LINKS: Duration = Duration::from_secs(5);
 
 /// Why this service ends.
@@ -60,11 +68,14 @@ fn serve(service: Service) -> Result<(), (Service, NetError)> {
 
 async fn run(service: &mut Service) -> Result<(), NetError> {
     filter::install()?;
-    let (connection, route, _) = rtnetlink::new_connection()?;
+    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, route, mut changes) = rtnetlink::new_multicast_connection(&groups)?;
     tokio::spawn(connection);
     let (report, mut reports) = tokio::sync::mpsc::channel(16);
-    let mut links = links::Links::new(route, report);
+    let mut links = links::Links::new(route.clone(), report);
+    let mut told = Told::new(route, service.edge(told::EDGE));
     links.raise_loopback().await?;
+    told.look().await?;
     service.ready()?;
     let control = rustix::io::dup(&*service).map_err(std::io::Error::from)?;
     let control = watched(control, Interest::READABLE)?;
@@ -72,15 +83,40 @@ async fn run(service: &mut Service) -> Result<(), NetError> {
     let mut look = tokio::time::interval(LINKS);
     loop {
         tokio::select! {
-            _ = alive.tick() => service.alive()?,
-            _ = look.tick() => links.look().await?,
-            Some(line) = reports.recv() => service.log(&line)?,
+            _ = alive.tick() => {
+                service.alive()?;
+                told.tell();
+            }
+            _ = look.tick() => {
+                links.look().await?;
+                told.forget_unless(|link| links.has(link));
+                told.look().await?;
+            }
+            Some(report) = reports.recv() => match report {
+                Report::Line(line) => service.log(&line)?,
+                Report::Servers(link, servers) => told.leased(link, servers).await?,
+            },
+            Some(_) = changes.next() => {
+                // whatever else changed at once is seen by the same look
+                while changes.next().now_or_never().flatten().is_some() {}
+                told.look().await?;
+            }
             ready = control.readable() => {
                 ready?.clear_ready();
-                if matches!(service.wish()?, Wish::Stop) {
-                    return Ok(());
+                while let Some(wish) = service.wish_now()? {
+                    match wish {
+                        Wish::Stop => return Ok(()),
+                        Wish::NewEdge(name) => {
+                            if let Some(edge) = service.edge(&name).filter(|_| name == told::EDGE) {
+                                told.replace(edge);
+                            }
+                        }
+                    }
                 }
             }
+        }
+        if let Some(line) = told.trouble() {
+            service.log(&line)?;
         }
     }
 }

@@ -110,7 +110,7 @@ pub struct Reach {
     pub programs: Vec<OwnedFd>,
     /// TCP ports that may be bound.
     pub bind_tcp: Vec<u16>,
-    /// TCP ports that may be connected to.
+    /// TCP ports that may be connected to; none for a [`Domain::prepare_connecting`], which allows all.
     pub connect_tcp: Vec<u16>,
 }
 
@@ -159,10 +159,23 @@ impl Domain {
     /// # Errors
     /// [`LandlockError`]: the kernel knows less than is asked.
     pub fn prepare() -> Result<Self, LandlockError> {
+        Self::handling(AccessNet::from_all(LANDLOCK_ABI))
+    }
+
+    /// The same, but it leaves TCP connections alone: Landlock has no rule that means every port. It still
+    /// allows no port to be bound.
+    ///
+    /// # Errors
+    /// As [`Domain::prepare`].
+    pub fn prepare_connecting() -> Result<Self, LandlockError> {
+        Self::handling(AccessNet::from_all(LANDLOCK_ABI) & !AccessNet::ConnectTcp)
+    }
+
+    fn handling(net: BitFlags<AccessNet>) -> Result<Self, LandlockError> {
         let created = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
-            .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
+            .handle_access(net)?
             .scope(Scope::from_all(LANDLOCK_ABI))?
             .create()?
             .set_compatibility(CompatLevel::HardRequirement)
@@ -174,7 +187,8 @@ impl Domain {
     /// Enters it, keeping `reach`.
     ///
     /// # Errors
-    /// [`LandlockError`]; the process is then to end.
+    /// [`LandlockError`]; the process is then to end. A port to connect to in a domain that leaves
+    /// connections alone is one.
     pub fn enter(self, reach: &Reach) -> Result<(), LandlockError> {
         add_rules(self.0, reach)
     }

@@ -2,7 +2,7 @@
 
 use crate::Pdp;
 use crate::call::Asked;
-use crate::peers::{AUDIT, FORKER, INIT, OPERATORS, VAULT};
+use crate::peers::{AUDIT, EGRESS, FORKER, INIT, OPERATORS, VAULT};
 use crate::refusal::{Refusal, say};
 use crate::shadow::Candidate;
 use crate::state::{Came, Text};
@@ -54,7 +54,7 @@ impl Pdp {
             "shadow": self.state.shadow.candidate().map(Candidate::brief),
             "rings": self.state.rings,
             "services": { "audit": ready(AUDIT), "forker": ready(FORKER), "vault": ready(VAULT),
-                "init": ready(INIT), "operators": ready(OPERATORS) },
+                "egress": ready(EGRESS), "init": ready(INIT), "operators": ready(OPERATORS) },
         })
         .to_string()
     }

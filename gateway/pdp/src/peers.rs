@@ -10,19 +10,21 @@ pub(crate) const AUDIT: &str = "pdp-audit";
 pub(crate) const FORKER: &str = "pdp-forker";
 pub(crate) const VAULT: &str = "pdp-vault";
 pub(crate) const INIT: &str = "pdp-init";
+pub(crate) const EGRESS: &str = "pdp-egress";
 pub(crate) const CERTIFIER: &str = "pdp-certifier";
 pub(crate) const CONSOLE: &str = "console-pdp";
 pub(crate) const BOOT: &str = "boot-pdp";
 
 /// Every edge that pdp may have.
-pub(crate) const ALL: [&str; 9] =
-    [AGENTS, OPERATORS, AUDIT, FORKER, VAULT, INIT, CERTIFIER, CONSOLE, BOOT];
+pub(crate) const ALL: [&str; 10] =
+    [AGENTS, OPERATORS, AUDIT, FORKER, VAULT, INIT, EGRESS, CERTIFIER, CONSOLE, BOOT];
 
 /// The edge on which a performer gets its specs.
 pub(crate) fn edge_of(performer: &str) -> &'static str {
     match performer {
         "vault" => VAULT,
         "init" => INIT,
+        "egress" => EGRESS,
         _ => FORKER,
     }
 }

@@ -66,7 +66,22 @@ pub(crate) struct Files {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tcp {
     pub(crate) bind: Vec<u16>,
-    pub(crate) connect: Vec<u16>,
+    pub(crate) connect: Connect,
+}
+
+/// Where a service may connect to by TCP: `connect = "any"`, or a list of ports, which may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "`connect` is a list of ports or \"any\"")]
+pub(crate) enum Connect {
+    Word(AnyPort),
+    Ports(Vec<u16>),
+}
+
+/// The word for every port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AnyPort {
+    Any,
 }
 
 /// Bounds of a service's cgroup and process.
@@ -213,6 +228,21 @@ mod tests {
         for service in plan.services {
             let filter = linux::seccomp::Filter::allow(&service.syscalls);
             assert!(filter.is_ok(), "{}: {filter:?}", service.name);
+        }
+    }
+
+    #[test]
+    fn a_service_connects_to_the_ports_of_a_list_or_to_any() {
+        let with = |word: &str| {
+            let text = service("[]").replace("connect = []", &format!("connect = {word}"));
+            parse(vec![("a.toml".to_owned(), text)], "").map(|mut plan| plan.services.remove(0).tcp)
+        };
+        assert_eq!(with("\"any\"").unwrap().connect, Connect::Word(AnyPort::Any));
+        assert_eq!(with("[443, 53]").unwrap().connect, Connect::Ports(vec![443, 53]));
+        assert_eq!(with("[]").unwrap().connect, Connect::Ports(Vec::new()));
+        for wrong in ["\"all\"", "\"\"", "[\"any\"]", "[70000]", "443", "true"] {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("a list of ports or \"any\""), "{wrong}: {error}");
         }
     }
 

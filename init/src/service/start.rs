@@ -1,12 +1,12 @@
 //! From a description to a running process that holds what the description grants.
 
-use super::description::Description;
+use super::description::{Connect, Description};
 use crate::console;
 use crate::error::{BootError, While};
 use channel::Channel;
 use contract::control::CONTROL_FD;
 use contract::limits::CAGES_MEMORY_QUARTERS;
-use linux::confine::{self, Reach, Rights};
+use linux::confine::{self, Domain, LandlockError, Reach, Rights};
 use linux::seccomp::Filter;
 use linux::{process, signal};
 use rustix::net::SocketFlags;
@@ -181,7 +181,7 @@ fn become_service(
     confine::limit(Resource::Core, 0)?;
     confine::no_new_privileges()?;
     if !service.files.mounts {
-        confine::landlock(&reach(service)).during("confine", &service.name)?;
+        enter_domain(service).during("confine", &service.name)?;
     }
     confine::become_user(service.uid, kept)?;
     if cfg!(feature = "development") {
@@ -201,6 +201,14 @@ fn capabilities(service: &Description) -> Result<CapabilitySet, BootError> {
     Ok(kept)
 }
 
+fn enter_domain(service: &Description) -> Result<(), LandlockError> {
+    let domain = match service.tcp.connect {
+        Connect::Word(_any) => Domain::prepare_connecting()?,
+        Connect::Ports(_) => Domain::prepare()?,
+    };
+    domain.enter(&reach(service))
+}
+
 fn reach(service: &Description) -> Reach {
     let each = |paths: &[String], rights| -> Vec<(String, Rights)> {
         paths.iter().map(|path| (path.clone(), rights)).collect()
@@ -212,6 +220,83 @@ fn reach(service: &Description) -> Reach {
         files,
         programs: Vec::new(),
         bind_tcp: service.tcp.bind.clone(),
-        connect_tcp: service.tcp.connect.clone(),
+        connect_tcp: match &service.tcp.connect {
+            Connect::Word(_any) => Vec::new(),
+            Connect::Ports(ports) => ports.clone(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::description::{AnyPort, load};
+    use linux::cage::Namespace;
+    use rustix::thread::LinkNameSpaceType;
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::time::Duration;
+
+    /// The description of egress in this tree, of which a test may run no program and has no directory.
+    fn egress(connect: Connect) -> Description {
+        let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/../mkosi.extra/usr/lib/kruxos");
+        let plan = load(&format!("{tree}/services"), &format!("{tree}/edges.toml")).unwrap();
+        let mut egress = plan.services.into_iter().find(|one| one.name == "egress").unwrap();
+        assert_eq!(egress.tcp.connect, Connect::Word(AnyPort::Any));
+        egress.program = "/dev/null".to_owned();
+        egress.files.write.clear();
+        egress.tcp.connect = connect;
+        egress
+    }
+
+    /// In a network of its own, behind the domain and the filter of the service: whether it connects, is
+    /// answered by UDP, and binds a port.
+    fn tries(service: Description) -> [Result<(), ErrorKind>; 3] {
+        let work = move || {
+            let host = Namespace::of(None, LinkNameSpaceType::Network).unwrap();
+            Namespace::enter_new_network().unwrap();
+            let home = Namespace::of(None, LinkNameSpaceType::Network).unwrap();
+            assert!(!home.is(&host), "this is the machine's own network");
+            linux::netlink::loopback_up().unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let there = listener.local_addr().unwrap();
+            let server = UdpSocket::bind("[::1]:0").unwrap();
+            let asked = server.local_addr().unwrap();
+            confine::no_new_privileges().unwrap();
+            enter_domain(&service).unwrap();
+            Filter::allow(&service.syscalls).unwrap().install().unwrap();
+            let connected = TcpStream::connect_timeout(&there, Duration::from_secs(5)).map(drop);
+            let answered = UdpSocket::bind("[::]:0").and_then(|socket| {
+                socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+                socket.connect(asked)?;
+                socket.send(b"who?")?;
+                let mut question = [0; 8];
+                let (length, from) = server.recv_from(&mut question)?;
+                server.send_to(&question[..length], from)?;
+                socket.recv(&mut question).map(drop)
+            });
+            let socket = rustix::net::socket(
+                rustix::net::AddressFamily::INET,
+                rustix::net::SocketType::STREAM,
+                None,
+            );
+            let bound = socket.and_then(|socket| {
+                rustix::net::bind(
+                    &socket,
+                    &"127.0.0.1:7700".parse::<std::net::SocketAddr>().unwrap(),
+                )
+            });
+            [connected, answered, bound.map_err(std::io::Error::from)]
+                .map(|tried| tried.map_err(|e| e.kind()))
+        };
+        std::thread::spawn(work).join().unwrap()
+    }
+
+    #[test]
+    fn egress_connects_to_any_port_and_asks_by_udp_and_binds_none() {
+        let denied = Err(ErrorKind::PermissionDenied);
+        assert_eq!(tries(egress(Connect::Word(AnyPort::Any))), [Ok(()), Ok(()), denied]);
+        // the same with a list in which the port is not
+        assert_eq!(tries(egress(Connect::Ports(vec![443]))), [denied, Ok(()), denied]);
     }
 }

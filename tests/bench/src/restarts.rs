@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 const SERVICES: &[(&str, &str)] = &[
     ("audit", "audit"),
     ("console", "console"),
+    ("egress", "egress"),
     ("forker", "forker"),
     ("net", "net"),
     ("pdp", "pdp"),

@@ -11,6 +11,7 @@ use tests::Image;
 const PROGRAMS: &[&str] = &[
     "usr/bin/audit",
     "usr/bin/console",
+    "usr/bin/egress",
     "usr/bin/forker",
     "usr/bin/gateway",
     "usr/bin/net",
