@@ -492,3 +492,48 @@ fn the_set_is_what_the_interpreter_leaves_address_by_address() {
     }
     assert!(compared > 400 && partial > 50 && private > 50, "{compared} {partial} {private}");
 }
+
+/// What it costs: `cargo test --release -p policy --lib -- --ignored --nocapture costs`.
+#[test]
+#[ignore = "a measurement, which shows something in a release build alone"]
+fn what_it_costs() {
+    let personal = include_str!("../../../../policies/personal.yaml");
+    let many = |count: usize| {
+        let each: Vec<String> = (0..count)
+            .map(|n| format!("\"{}.{}.{}.0/24\"", 11 + n / 16_384, n / 64 % 256, n % 64 * 4))
+            .collect();
+        format!(
+            "policy: box\nversion: 1\nrules:\n{ALL}{}",
+            rule("many", &format!("[{}]", each.join(", ")), "notify")
+        )
+    };
+    for (name, text) in [
+        ("personal", personal.to_owned()),
+        ("1,000 networks", many(1_000)),
+        ("10,000 networks", many(10_000)),
+    ] {
+        let set = Set::new(parse(&text).unwrap(), vec![parse(SYSTEM).unwrap()]).unwrap();
+        let engine = Compiled::new(set.clone()).unwrap();
+        let mut effect = connect("x.example", None, 443);
+        effect.fields.insert(Field::Method, Value::Text("GET".to_owned()));
+        let effects = [effect];
+        let decision = engine.decide(&CALL, &effects, &Facts::default());
+        let before = std::time::Instant::now();
+        let again = 100_u32;
+        for _ in 0..again {
+            std::hint::black_box(engine.reach(
+                &CALL,
+                &effects,
+                &Facts::default(),
+                &decision,
+                false,
+            ))
+            .unwrap();
+        }
+        let call = before.elapsed() / again;
+        let before = std::time::Instant::now();
+        std::hint::black_box(Residual::of(&set));
+        let intervals = engine.residual.alike.len();
+        println!("{name}: {intervals} intervals, {call:?} a call, {:?} at load", before.elapsed());
+    }
+}
