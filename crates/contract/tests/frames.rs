@@ -11,8 +11,8 @@ use contract::found::Found;
 use contract::issue::{FromCertifier, ToCertifier};
 use contract::path::CanonicalPath;
 use contract::perform::{
-    Access, AgentPlace, Expected, FromAudit, FromWorker, Grant, Limits, Outcome, Refusal, Spec,
-    Ticket, ToAudit, VERSION, Work,
+    Access, AddressRange, AgentPlace, Expected, FromAudit, FromWorker, Grant, Limits, Outcome,
+    Refusal, Spec, Ticket, ToAudit, VERSION, Work,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -56,6 +56,7 @@ fn spec() -> Spec {
         limits: Limits { memory_bytes: 1 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 1_000 },
         alone: true,
         streams: true,
+        reach: vec![AddressRange { first: [192, 0, 2, 1].into(), last: [192, 0, 2, 9].into() }],
     }
 }
 
