@@ -4,6 +4,7 @@
 use super::{read, read_layer};
 use crate::render;
 use anyhow::{Context, Result, ensure};
+use capabilities::Performer;
 use hours::Hours;
 use ledger::{Digest, Envelope, Kind, Record, frame};
 use policy::{Answer, Call, CapabilityName, Compiled, Facts, Layer, LayerKind, Set};
@@ -154,7 +155,16 @@ impl Replayed {
         let call = Call { agent, capability: name.name(), version };
         let set = sets.of(record, agent)?;
         let exhausted = sets.exhausted(record, &call, set.set());
-        let decision = set.decide(&call, &record.effects, &Facts { exhausted });
+        let facts = Facts { exhausted };
+        let declaration = capabilities::find(fact("capability"));
+        let by_service =
+            declaration.is_some_and(|it| matches!(it.performer, Performer::Service(_)));
+        // a grant leaves other addresses than the rules alone do, and is not replayed
+        let decision = if by_service && fact("grant").is_empty() {
+            set.decide_reaching(&call, &record.effects, &facts)
+        } else {
+            set.decide(&call, &record.effects, &facts)
+        };
         // the box's own calls say no rules
         let rules = (agent != BOOT && sets.against.is_none()).then(|| decision.rule_names());
         let answer = decision.answer.to_string();

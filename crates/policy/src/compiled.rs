@@ -19,6 +19,7 @@ pub(crate) mod walk;
 use crate::answer::{Because, Call, Decided, Decision, Facts};
 use crate::decide::{self, decide_effect};
 use crate::point::at_point;
+use crate::residual::Residual;
 use crate::rule::Rule;
 use crate::set::{Layer, Set};
 use contract::effect::{Effect, Field, Form, Kind, Value};
@@ -37,6 +38,8 @@ pub struct Compiled {
     kinds: BTreeMap<Kind, OfKind>,
     /// The answer to a kind of which no rule speaks.
     unspoken: Decided,
+    /// What it says of addresses to which names may lead.
+    pub(crate) residual: Residual,
 }
 
 /// Why a set is not compiled: deciding it exactly would take more than the bounds allow.
@@ -99,7 +102,8 @@ impl Compiled {
         let of_kind = |kind| OfKind::new(&layers, kind).map(|of| (kind, of));
         let kinds = spoken.into_iter().map(of_kind).collect::<Result<_, TooManyStates>>()?;
         let unspoken = answer(&layers, std::iter::empty(), &Facts::default());
-        Ok(Self { kinds, unspoken, set })
+        let residual = Residual::of(&set);
+        Ok(Self { kinds, unspoken, residual, set })
     }
 
     /// The set.
@@ -111,11 +115,14 @@ impl Compiled {
     /// Decides a call.
     #[must_use]
     pub fn decide(&self, call: &Call<'_>, effects: &[Effect], facts: &Facts) -> Decision {
-        decide::over(effects, |effect| {
-            // what no rule was compiled for, or is not of its field's type, the specification decides
-            self.decide_effect(call, effect, facts)
-                .unwrap_or_else(|| decide_effect(&self.set, call, effect, facts))
-        })
+        decide::over(effects, |effect| self.decide_one(call, effect, facts))
+    }
+
+    /// Decides one effect of a call.
+    pub(crate) fn decide_one(&self, call: &Call<'_>, effect: &Effect, facts: &Facts) -> Decided {
+        // what no rule was compiled for, or is not of its field's type, the specification decides
+        self.decide_effect(call, effect, facts)
+            .unwrap_or_else(|| decide_effect(&self.set, call, effect, facts))
     }
 
     fn decide_effect(&self, call: &Call<'_>, effect: &Effect, facts: &Facts) -> Option<Decided> {

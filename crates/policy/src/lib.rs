@@ -21,9 +21,11 @@ mod point;
 mod quantity;
 mod question;
 mod region;
+mod residual;
 mod rule;
 mod schema;
 mod set;
+mod special;
 mod test;
 mod text;
 mod window;
@@ -39,6 +41,7 @@ pub use question::{
     Property, QuestionError, Region, ValuesAlike, Verdict, agents_alike, certify, diff,
     parse_properties, prove, prove_lowered, theorem, values_alike,
 };
+pub use residual::NoReach;
 pub use rule::{Approval, Grants, Limits, Rule, VOTES_MAX};
 pub use schema::schema;
 pub use set::{Layer, Set, SetError};

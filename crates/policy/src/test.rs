@@ -33,6 +33,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// A network of which it is known that bits beyond the prefix are zero.
+    pub(crate) const fn of(address: IpAddr, bits: u8) -> Self {
+        Self { address, bits }
+    }
+
     /// Reads `192.0.2.0/24` or one address; bits beyond the prefix must be zero.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {

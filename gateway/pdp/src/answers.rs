@@ -160,7 +160,13 @@ impl Pdp {
         let call = Call { agent, capability: name, version };
         let set = &self.applied.set;
         let exhausted = self.used_up(&call, &effects, 0);
-        let decision = set.decide(&call, &effects, &Facts { exhausted });
+        let facts = Facts { exhausted };
+        let mut decision = set.decide(&call, &effects, &facts);
+        let reach = if crate::reach::is_asked(declaration) {
+            crate::reach::through(set, (&call, &facts), &effects, &mut decision, None).1
+        } else {
+            Ok(Vec::new())
+        };
         let each: Vec<Json> = effects
             .iter()
             .zip(&decision.effects)
@@ -171,7 +177,15 @@ impl Pdp {
                     "because": because })
             })
             .collect();
-        Ok(json!({ "answer": decision.answer.to_string(), "effects": each }).to_string())
+        let mut said = json!({ "answer": decision.answer.to_string(), "effects": each });
+        if let Some(members) = said.as_object_mut() {
+            match reach {
+                Ok(ranges) if ranges.is_empty() => {}
+                Ok(ranges) => drop(members.insert("reach".to_owned(), json!(ranges))),
+                Err(why) => drop(members.insert("unreachable".to_owned(), json!(why.to_string()))),
+            }
+        }
+        Ok(said.to_string())
     }
 
     /// What an agent can call, with the mildest answer that it can get.

@@ -5,6 +5,7 @@ use crate::act::Stated;
 use crate::asking::votes_of;
 use crate::call::{Allowed, Asked, Permit, spec};
 use crate::peers::AUDIT;
+use crate::reach;
 use crate::refusal::{Refusal, bad, not_found, say};
 use crate::state::Pending;
 use crate::{Pdp, Question, Then};
@@ -157,7 +158,13 @@ impl Pdp {
         let asked_by = Call { agent: &pending.agent, capability, version };
         let bytes = crate::call::bytes_of(&effects);
         let exhausted = self.used_up(&asked_by, &effects, bytes);
-        let decision = set.decide(&asked_by, &effects, &Facts { exhausted });
+        let facts = Facts { exhausted };
+        let mut decision = set.decide(&asked_by, &effects, &facts);
+        let reach = if reach::is_asked(declaration) {
+            reach::through(set, (&asked_by, &facts), &effects, &mut decision, None).1
+        } else {
+            Ok(Vec::new())
+        };
         let counted = crate::call::counted(set.set(), &pending.agent, &decision, bytes);
         // another policy may ask for more yeses than there are
         let now = votes_of(set.set(), &pending.agent, &decision);
@@ -168,9 +175,15 @@ impl Pdp {
         let same = digest == pending.input && effects == seen && enough;
         let allowed = Allowed::by(&decision, Answer::Approval).filter(|_| same);
         let (Some(agent), Some(allowed)) = (agent, allowed) else {
-            self.record(draft(call, "stale", &yes.facts), Vec::new(), None)?;
-            let json = json!({ "call": hex(&call), "verdict": "stale",
-                "message": "the policy or the agent is not what it was; nothing was done" });
+            let mut stale = draft(call, "stale", &yes.facts);
+            reach::explain(&mut stale, &reach);
+            self.record(stale, Vec::new(), None)?;
+            let what = "the policy or the agent is not what it was; nothing was done".to_owned();
+            let message = match reach {
+                Ok(_) => what,
+                Err(why) => format!("{what}: {why}"),
+            };
+            let json = json!({ "call": hex(&call), "verdict": "stale", "message": message });
             self.wait_for(call, yes, json.to_string());
             return Ok(());
         };
@@ -189,7 +202,7 @@ impl Pdp {
         let effects = pending.effects.clone();
         let asked = Asked { agent: &pending.agent, declaration, effects, digest };
         let spec = spec(call, &asked, &pending.agent, agent.disk_uid);
-        let spec = Spec { streams: pending.streams, ..spec };
+        let spec = Spec { streams: pending.streams, reach: reach.unwrap_or_default(), ..spec };
         let read = pending.streams.then(|| answer.try_clone()).transpose();
         let read = read.map_err(|_error| Refusal::Unavailable)?;
         let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;

@@ -5,6 +5,7 @@ use crate::asking::Asking;
 use crate::grants::Question;
 use crate::peers::{AUDIT, edge_of};
 use crate::proposals::is_kept;
+use crate::reach::{self, Reach};
 use crate::refusal::{Refusal, say};
 use crate::shadow::Beside;
 use crate::state::Agent;
@@ -105,6 +106,8 @@ pub(crate) struct Decided {
     beside: Beside,
     /// The grant that lets it through.
     pub(crate) grant: Option<CallId>,
+    /// Where the names that it connects to may lead.
+    pub(crate) reach: Reach,
 }
 
 /// The most restrictive answer with which a call goes on without a person.
@@ -171,14 +174,13 @@ impl Pdp {
         let decided = self.decide(&asked_for, held);
         let mut draft = self.draft(call, &asked_for, &decided, &asked.source);
         draft.facts.insert("input_bytes".to_owned(), input_bytes.to_string());
-        let Decided { decision, counted, grant, .. } = decided;
+        let Decided { decision, counted, grant, reach, .. } = decided;
         draft.facts.extend(asked.streams.then(|| ("streams".to_owned(), "yes".to_owned())));
         let waits = |then| Waiting { door, number, agent: name.clone(), then };
         match decision.answer {
             Answer::Blocked => {
-                let why = if held { "held" } else { "denied" };
+                let (why, refusal) = reach::refusal(call, (&decision, held), &reach);
                 draft.facts.insert("reason".to_owned(), why.to_owned());
-                let refusal = Refusal::denied(call, &decision, held);
                 self.record(draft, vec![("input", false, asked.input)], None)?;
                 self.waiting.insert(call, waits(Then::Say(refusal.status(), refusal.json())));
             }
@@ -214,7 +216,9 @@ impl Pdp {
                 let allowed = Allowed::by(&decision, most(grant)).ok_or(Refusal::Unavailable)?;
                 let performer = declaration.performer.service().ok_or(Refusal::NotThere)?;
                 let streams = asked.streams;
-                let spec = Spec { streams, ..spec(call, &asked_for, &name, agent.disk_uid) };
+                let reach = reach.unwrap_or_default();
+                let spec = spec(call, &asked_for, &name, agent.disk_uid);
+                let spec = Spec { streams, reach, ..spec };
                 let kept = asked.input.try_clone().map_err(|_e| Refusal::Unavailable)?;
                 let permit = Permit::new(allowed, spec, performer, [asked.input, asked.answer]);
                 self.record(draft, vec![("input", false, kept)], Some(permit))?;
@@ -249,7 +253,8 @@ impl Pdp {
         if held {
             let decision = Decision { answer: Answer::Blocked, effects: Vec::new() };
             let [counted, used_up] = [const { String::new() }; 2];
-            return Decided { decision, counted, used_up, beside: Beside::new(), grant: None };
+            let (beside, reach) = (Beside::new(), Ok(Vec::new()));
+            return Decided { decision, counted, used_up, beside, grant: None, reach };
         }
         let bytes = bytes_of(effects);
         let set = &self.applied.set;
@@ -258,15 +263,21 @@ impl Pdp {
         let used_up =
             if exhausted.is_empty() { String::new() } else { names(set.set(), &exhausted) };
         let facts = Facts { exhausted };
-        let decision = set.decide(&call, effects, &facts);
-        let beside = self.beside(&call, effects);
+        let mut decision = set.decide(&call, effects, &facts);
+        let by_service = reach::is_asked(declaration);
+        let beside = self.beside(&call, effects, by_service);
+        let grant = self.granted(&asked.question(), &decision);
+        let (grant, reach) = if by_service {
+            reach::through(set, (&call, &facts), effects, &mut decision, grant)
+        } else {
+            (grant, Ok(Vec::new()))
+        };
         let counted = if decision.answer < Answer::Approval {
             counted(set.set(), agent, &decision, bytes)
         } else {
             String::new()
         };
-        let grant = self.granted(&asked.question(), &decision);
-        Decided { decision, counted, used_up, beside, grant }
+        Decided { decision, counted, used_up, beside, grant, reach }
     }
 
     pub(crate) fn draft(
@@ -299,6 +310,7 @@ impl Pdp {
         }
         draft.facts.extend(decided.beside.iter().cloned());
         draft.facts.extend(decided.grant.map(|grant| ("grant".to_owned(), hex(&grant))));
+        reach::explain(&mut draft, &decided.reach);
         draft
     }
 

@@ -22,6 +22,7 @@ mod operators;
 mod pairing;
 mod peers;
 mod proposals;
+mod reach;
 mod refusal;
 mod set;
 mod shadow;

@@ -39,6 +39,11 @@ pub(crate) enum Refusal {
         call: CallId,
         message: String,
     },
+    /// The names that the call connects to may lead to no address.
+    Unreachable {
+        call: CallId,
+        message: String,
+    },
     Signature {
         message: String,
     },
@@ -82,7 +87,7 @@ impl Refusal {
             Self::Unavailable | Self::NotThere => Status::Unavailable,
             Self::Full => Status::Full,
             Self::Conflict { .. } => Status::Conflict,
-            Self::Denied { .. } | Self::Unseen { .. } => Status::Denied,
+            Self::Denied { .. } | Self::Unseen { .. } | Self::Unreachable { .. } => Status::Denied,
         }
     }
 
@@ -104,6 +109,7 @@ impl Refusal {
             Self::Denied { held: true, .. } => "held",
             Self::Denied { .. } => "denied",
             Self::Unseen { .. } => "unseen",
+            Self::Unreachable { .. } => "unreachable",
             Self::Signature { .. } => "bad_signature",
             Self::Policy { .. } => "bad_policy",
             Self::NotThere => "not_here_yet",
@@ -155,6 +161,9 @@ impl Refusal {
                 format!("nobody is asked for what cannot be shown: {message}"),
                 "name what you may read and a person can be shown, or do without it",
             ),
+            Self::Unreachable { message, .. } => {
+                (message.clone(), "connect to another host, or ask an operator")
+            }
             Self::Signature { message } => (message.clone(), "sign again"),
             Self::Policy { message, .. } => (message.clone(), "correct the text"),
             Self::NotThere => {
@@ -173,7 +182,7 @@ impl Refusal {
         let mut error = json!({ "code": self.code(), "message": message, "next": next });
         let (call, place) = match self {
             Self::Denied { call, .. } => (call.as_ref(), None),
-            Self::Unseen { call, .. } => (Some(call), None),
+            Self::Unseen { call, .. } | Self::Unreachable { call, .. } => (Some(call), None),
             Self::Policy { call, place, .. } => (Some(call), place.as_ref()),
             _ => (None, None),
         };

@@ -138,24 +138,31 @@ impl Candidate {
 fn answer(
     candidate: &Compiled,
     counters: &Counters,
-    (call, effects): (&Call<'_>, &[Effect]),
+    (call, effects, by_service): (&Call<'_>, &[Effect], bool),
     closed: BTreeSet<(LayerKind, String)>,
     now_us: u64,
 ) -> Answer {
     let (agent, bytes) = (call.agent, bytes_of(effects));
     let mut exhausted = counters.exhausted(candidate.set(), agent, bytes, now_us);
     exhausted.extend(closed);
-    candidate.decide(call, effects, &Facts { exhausted }).answer
+    let facts = Facts { exhausted };
+    let decision = match by_service {
+        // as the policy in force decides such a call
+        true => candidate.decide_reaching(call, effects, &facts),
+        false => candidate.decide(call, effects, &facts),
+    };
+    decision.answer
 }
 
 impl Pdp {
-    /// What the candidate answers to a call that was just decided.
-    pub(crate) fn beside(&self, call: &Call<'_>, effects: &[Effect]) -> Beside {
+    /// What the candidate answers to a call that was just decided, and that a service performs or not.
+    pub(crate) fn beside(&self, call: &Call<'_>, effects: &[Effect], by_service: bool) -> Beside {
         let Some(candidate) = &self.candidate else { return Beside::new() };
         let Applied { set, digest, hours, .. } = candidate;
         let closed = hours.closed(set.set(), call, effects, self.moment());
         let now_us = linux::clock::boot_us();
-        let answer = answer(set, &self.state.counters, (call, effects), closed, now_us);
+        let asked = (call, effects, by_service);
+        let answer = answer(set, &self.state.counters, asked, closed, now_us);
         let said = [(ANSWER, answer.to_string()), (CANDIDATE, digest.to_string())];
         said.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
@@ -282,7 +289,8 @@ mod tests {
         ] {
             let call = Call { agent: "a", capability: "filesystem.read", version: 1 };
             let effects = effects();
-            let said = answer(&policy(&rules), &counters, (&call, &effects), BTreeSet::new(), 0);
+            let asked = (&call, effects.as_slice(), false);
+            let said = answer(&policy(&rules), &counters, asked, BTreeSet::new(), 0);
             assert_eq!(said.to_string(), wanted, "{rules}");
         }
     }

@@ -93,12 +93,15 @@ fn another_operator(operated: &Operated) -> Result<()> {
     operated.krux(&["agent", "resume", "worker"]).map(drop)
 }
 
-/// What an agent may reach: on a box as it comes nothing, and only the image's limits speak of it.
+/// What an agent may reach: on a box as it comes what the network's capabilities are let, and no code.
 fn network(operated: &Operated) -> Result<()> {
     let net = operated.krux(&["agent", "net", "worker"])?;
     let rules = net.get("rules").and_then(Json::as_array).context("rules")?;
-    let layers: Vec<&Json> = rules.iter().filter_map(|rule| rule.get("layer")).collect();
-    ensure!(layers.iter().all(|layer| *layer == "system"), "{net}");
+    let of_box = rules.iter().filter(|rule| rule.get("layer") == Some(&json!("box")));
+    let of_box: Vec<&str> = of_box.filter_map(|rule| rule.get("rule")?.as_str()).collect();
+    ensure!(of_box == ["https-reads", "https-writes-ask", "names", "ports"], "{net}");
+    let metadata = |rule: &Json| rule.get("rule") == Some(&json!("metadata-and-private-addresses"));
+    ensure!(rules.iter().any(metadata), "{net}");
     let nothing = (Some(&json!([])), Some(&json!(0)));
     ensure!((net.get("now"), net.get("dropped_packets")) == nothing, "{net}");
     let (code, _, _) = operated.try_krux(&["agent", "net", "nobody"])?;
