@@ -337,6 +337,7 @@ impl Pdp {
                 if permit.deferred {
                     fds.push(permit.answer.try_clone().map_err(|_e| Refusal::Unavailable)?);
                 }
+                let lends = self.tell_lender(&permit.spec)?;
                 let edge = edge_of(permit.performer);
                 if !self.peers.post(edge, &frame, vec![permit.input, permit.answer]) {
                     return Err(Refusal::Unavailable);
@@ -347,7 +348,7 @@ impl Pdp {
                     deadline_ms: permit.deadline_ms,
                     changes: permit.changes,
                     deferred: permit.deferred,
-                    lends: None,
+                    lends,
                 })
             }
         };

@@ -14,6 +14,7 @@ mod grant;
 mod grants;
 mod invariants;
 mod ledger_view;
+mod lend;
 mod limits;
 mod list;
 mod moment;

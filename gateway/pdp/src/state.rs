@@ -427,6 +427,9 @@ impl State {
         }
         let wall_us = fact("wall_us").and_then(|wall_us| wall_us.parse().ok());
         self.counters.end(&call, wall_us.unwrap_or(0), self.at_us(envelope));
+        if code == "secret_in_reply" {
+            self.leaked(call, envelope);
+        }
         let known = self.calls.get_mut(&call);
         let agent = known.as_ref().map(|known| known.agent.as_str());
         let dropped = fact("dropped_packets").and_then(|packets| packets.parse().ok());
@@ -434,6 +437,14 @@ impl State {
         if let Some(known) = known {
             known.came = Came::Ended(code, fact("place.result"));
         }
+    }
+
+    /// A server gave back a secret that the call was lent: nothing more of its agent until a person has looked.
+    fn leaked(&mut self, call: CallId, envelope: &Envelope) {
+        let Some(agent) = self.calls.get(&call).map(|known| known.agent.clone()) else { return };
+        self.change(&agent, |agent| agent.paused = true);
+        let text = format!("{agent} is paused: a reply held a secret that its call was lent");
+        self.notice(call, envelope, &text);
     }
 
     fn notice(&mut self, call: CallId, envelope: &Envelope, text: &str) {
