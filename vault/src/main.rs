@@ -1,20 +1,35 @@
 //! The vault: it holds the secrets and the box's authority, and speaks to nobody but its edges. It
-//! opens no socket, prints no value, and acts on tickets alone.
+//! opens no socket, prints no value, and acts on tickets alone. Its memory is nobody else's: no core, nothing for a
+//! debugger, and what was on its heap is zeros once it is given back.
 #![forbid(unsafe_code)]
 
+mod admits;
 mod authority;
+mod egress;
+mod keys;
+mod lending;
+mod opening;
+mod record;
+mod seal;
 mod secrets;
+mod store;
 
 use authority::Authority;
 use channel::performer::{Heard, Performer};
 use channel::tickets::Released;
 use channel::{ChannelError, Mailbox, Service, Wish, wait};
 use contract::bytes::Bytes;
+use contract::digits::hex;
 use contract::issue::{ADDRESSES_MAX, FromCertifier, ToCertifier, VERSION};
+use contract::lend::{self, Purpose};
 use contract::perform::Outcome;
+use contract::secret::{FOR_ATTEMPT, FOR_SECRETS};
+use lending::Lending;
 use linux::clock::boot_ms;
-use secrets::Secrets;
-use serde_json::json;
+use linux::memory::Zeroing;
+use secrets::{Now, Secrets};
+use serde_json::{Value as Json, json};
+use std::alloc::System;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -24,31 +39,34 @@ use std::process::ExitCode;
 const FOLDER: &str = "/state/vault";
 const FROM_PDP: &str = "pdp-vault";
 const TO_AUDIT: &str = "audit-vault";
+const FROM_EGRESS: &str = "egress-vault";
 /// Those for whom the authority certifies; pdp is told of it unasked.
 const CERTIFIED: [&str; 4] =
     ["agents-certifier", "operators-certifier", "audit-certifier", "pdp-certifier"];
 const ALIVE_MS: u64 = 1_000;
 const INPUT_BYTES_MAX: u64 = 1 << 20;
+/// The most memory that the vault has, as its description says; scrypt takes a quarter.
+const MEMORY_BYTES_MAX: u64 = 128 << 20;
+/// Most words of audit that are heard before one question of egress.
+const WORDS_MAX: usize = 4_096;
+
+#[global_allocator]
+static ALLOCATOR: Zeroing = Zeroing(System);
 
 struct Vault {
     service: Service,
     performer: Performer,
     authority: Authority,
     secrets: Secrets,
+    lending: Lending,
+    egress: Option<Mailbox>,
     peers: Vec<(&'static str, Option<Mailbox>)>,
     due_ms: u64,
 }
 
 fn main() -> ExitCode {
     let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
-    let opened = Authority::open(Path::new(FOLDER)).map_err(|error| error.to_string()).and_then(
-        |authority| {
-            let secrets =
-                Secrets::open(PathBuf::from(FOLDER)).map_err(|error| error.to_string())?;
-            Ok((authority, secrets))
-        },
-    );
-    let (authority, secrets) = match opened {
+    let (authority, secrets) = match open() {
         Ok(opened) => opened,
         Err(error) => {
             service.log(&error).ok();
@@ -57,7 +75,9 @@ fn main() -> ExitCode {
     };
     let performer = Performer::new(service.edge(FROM_PDP), service.edge(TO_AUDIT));
     let peers = CERTIFIED.map(|name| (name, service.edge(name).map(Mailbox::new))).into();
-    let mut vault = Vault { service, performer, authority, secrets, peers, due_ms: 0 };
+    let (egress, lending) = (service.edge(FROM_EGRESS).map(Mailbox::new), Lending::default());
+    let mut vault =
+        Vault { service, performer, authority, secrets, lending, egress, peers, due_ms: 0 };
     match vault.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,6 +85,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Hides the process's memory, then opens what it holds.
+fn open() -> Result<(Authority, Secrets), String> {
+    linux::memory::hide().map_err(|error| error.to_string())?;
+    // a box has no swap: what is not locked there stays in memory all the same
+    linux::memory::lock(MEMORY_BYTES_MAX).map_err(|error| error.to_string())?;
+    let authority = Authority::open(Path::new(FOLDER)).map_err(|error| error.to_string())?;
+    let secrets = Secrets::open(PathBuf::from(FOLDER)).map_err(|error| error.to_string())?;
+    Ok((authority, secrets))
+}
+
+fn now() -> Now {
+    Now { boot_ms: boot_ms(), wall_s: linux::clock::wall_us() / 1_000_000 }
 }
 
 impl Vault {
@@ -80,8 +114,11 @@ impl Vault {
             let ready = {
                 let [pdp, audit] = self.performer.edges();
                 let mut files = vec![Some(self.service.as_fd()), pdp, audit];
+                files.push(self.egress.as_ref().map(AsFd::as_fd));
                 files.extend(self.peers.iter().map(|(_, peer)| peer.as_ref().map(AsFd::as_fd)));
-                wait(&files, &[], self.due_ms.saturating_sub(now))?
+                let full = self.egress.iter().filter(|peer| peer.is_full()).map(AsFd::as_fd);
+                let full: Vec<_> = full.collect();
+                wait(&files, &full, self.due_ms.saturating_sub(now))?
             };
             let of = |index: usize| ready.get(index).copied().unwrap_or(false);
             if of(0) && self.hear_init()? {
@@ -91,15 +128,16 @@ impl Vault {
                 self.performer.hear_pdp();
             }
             if of(2) {
-                match self.performer.hear_audit(boot_ms()) {
-                    Heard::Nothing => {}
-                    Heard::Perform(released) => self.perform(released),
-                    // each act is done before the next is heard: nothing is left to end
-                    Heard::Epoch(epoch) => self.performer.settled(epoch),
-                }
+                self.hear_audit();
+            }
+            if self.egress.as_mut().is_some_and(|peer| peer.push().is_err()) {
+                self.egress = None;
+            }
+            if of(3) {
+                self.hear_egress();
             }
             for index in 0..self.peers.len() {
-                if of(index + 3) {
+                if of(index + 4) {
                     self.hear(index);
                 }
             }
@@ -115,6 +153,7 @@ impl Vault {
                 match name.as_str() {
                     FROM_PDP => self.performer.replace_pdp(edge),
                     TO_AUDIT => self.performer.replace_audit(edge),
+                    FROM_EGRESS => self.egress = edge.map(Mailbox::new),
                     _ => {
                         for (known, peer) in &mut self.peers {
                             if *known == name {
@@ -130,12 +169,82 @@ impl Vault {
         Ok(false)
     }
 
+    fn hear_audit(&mut self) {
+        match self.performer.hear_audit(boot_ms()) {
+            Heard::Nothing => {}
+            Heard::Perform(released) => self.perform(released),
+            // each act is done before the next is heard: nothing is left to end, and nothing of before is lent for
+            Heard::Epoch(epoch) => {
+                self.lending.forget();
+                self.performer.settled(epoch);
+            }
+        }
+    }
+
+    /// Answers one question of egress. Audit sent this vault its ticket before it sent egress its own: what it said is
+    /// heard first.
+    fn hear_egress(&mut self) {
+        let Some(peer) = &self.egress else { return };
+        let asked = match egress::take(peer) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return,
+            Err(_broken) => return self.egress = None,
+        };
+        for _ in 0..WORDS_MAX {
+            if !self.performer.audit_has_more() {
+                break;
+            }
+            self.hear_audit();
+        }
+        let Some(peer) = &mut self.egress else { return };
+        let answered = egress::answer(peer, &mut self.lending, &self.secrets, asked, now());
+        if let Err(error) = answered {
+            self.service.log(&format!("no answer for egress: {error}")).ok();
+            self.egress = None;
+        }
+    }
+
+    /// Notes a call that secrets may be lent for. Its end is egress's to say.
+    fn release(&mut self, released: Released) {
+        let (spec, [input, _answer]) = released.into_parts();
+        let purpose = channel::sealed::read(&input, INPUT_BYTES_MAX)
+            .map_err(|error| error.to_string())
+            .and_then(|input| {
+                serde_json::from_slice::<Purpose>(&input).map_err(|error| error.to_string())
+            });
+        match purpose {
+            Ok(purpose) => self.lending.release(spec, purpose, boot_ms()),
+            Err(error) => {
+                self.service
+                    .log(&format!("a call without a purpose is lent nothing: {error}"))
+                    .ok();
+            }
+        }
+    }
+
+    /// Lets the authority stand for a recipient that an answer names.
+    fn vouch(&self, act: &str, body: &mut Json) {
+        let purpose = if act == "vault.attempt" { FOR_ATTEMPT } else { FOR_SECRETS };
+        let recipient = body.get("recipient").and_then(Json::as_str);
+        let signature = recipient.and_then(|text| self.authority.vouch(purpose, text).ok());
+        if let (Some(signature), Some(body)) = (signature, body.as_object_mut()) {
+            body.insert("vouched".to_owned(), json!(hex(&signature)));
+        }
+    }
+
     fn perform(&mut self, released: Released) {
+        if released.capability() == lend::CAPABILITY {
+            return self.release(released);
+        }
         let (spec, [input, answer]) = released.into_parts();
         self.performer.started(spec.call);
         let done = channel::sealed::read(&input, INPUT_BYTES_MAX)
             .map_err(|error| ("bad_input", error.to_string()))
-            .and_then(|input| self.secrets.act(&spec.capability, &input, boot_ms()));
+            .and_then(|input| self.secrets.act(&spec.capability, &input, now()))
+            .map(|mut body| {
+                self.vouch(&spec.capability, &mut body);
+                body
+            });
         let (code, body) = match done {
             Ok(body) => ("ok", body),
             Err((code, message)) => {

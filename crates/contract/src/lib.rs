@@ -21,5 +21,6 @@ pub mod path;
 pub mod perform;
 pub mod piece;
 pub mod rings;
+pub mod secret;
 pub mod statement;
 pub mod uids;

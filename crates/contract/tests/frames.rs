@@ -56,6 +56,7 @@ fn spec() -> Spec {
         limits: Limits { memory_bytes: 1 << 20, tasks: 4, cpu_us: 100_000, wall_ms: 1_000 },
         alone: true,
         streams: true,
+        reach: Vec::new(),
     }
 }
 
