@@ -159,10 +159,6 @@ impl Store {
     }
 
     /// Before each change of the disk.
-    #[cfg_attr(
-        not(test),
-        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests count here")
-    )]
     fn change(&self) -> io::Result<()> {
         #[cfg(test)]
         if let Some(left) = self.changes_left.get() {

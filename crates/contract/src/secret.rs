@@ -197,38 +197,15 @@ impl Binding {
     /// # Errors
     /// [`SecretError`], the first.
     pub fn check(&self) -> Result<(), SecretError> {
-        let texts: [(&'static str, &Vec<String>, fn(&str) -> bool, &'static str); 5] = [
-            (
-                "agents",
-                &self.agents,
-                is_agent,
-                "names of agents, patterns with `*`, or `any`; 1 to 32",
-            ),
-            (
-                "capabilities",
-                &self.capabilities,
-                is_capability,
-                "`category.verb` or `category.verb@version`; 1 to 32",
-            ),
-            (
-                "hosts",
-                &self.hosts,
-                is_host,
-                "lower-case host names, `*.suffix`, or addresses; 1 to 32",
-            ),
-            ("methods", &self.methods, is_method, "methods of HTTP in capitals; 1 to 32"),
-            (
-                "paths",
-                &self.paths,
-                is_path,
-                "paths that begin with `/`, without `?`, `#`, `.` and `..`; 1 to 32",
-            ),
-        ];
-        for (part, entries, fits, expected) in texts {
-            let count = (1..=ENTRIES_MAX).contains(&entries.len());
-            let fit = |entry: &String| entry.len() <= ENTRY_BYTES_MAX && fits(entry);
-            require(count && entries.iter().all(fit), part, expected)?;
-        }
+        let agents = "names of agents, patterns with `*`, or `any`; 1 to 32";
+        each("agents", &self.agents, is_agent, agents)?;
+        let capabilities = "`category.verb` or `category.verb@version`; 1 to 32";
+        each("capabilities", &self.capabilities, is_capability, capabilities)?;
+        let hosts = "lower-case host names, `*.suffix`, or addresses; 1 to 32";
+        each("hosts", &self.hosts, is_host, hosts)?;
+        each("methods", &self.methods, is_method, "methods of HTTP in capitals; 1 to 32")?;
+        let paths = "paths that begin with `/`, without `?`, `#`, `.` and `..`; 1 to 32";
+        each("paths", &self.paths, is_path, paths)?;
         let ports = (1..=ENTRIES_MAX).contains(&self.ports.len()) && !self.ports.contains(&0);
         require(ports, "ports", "1 to 32 numbers of 1 to 65535")?;
         let uses = self.uses_per_hour.is_none_or(|uses| (1..=USES_MAX).contains(&uses));
@@ -246,6 +223,18 @@ impl Sealed {
         self.value.check()?;
         self.binding.as_ref().map_or(Ok(()), Binding::check)
     }
+}
+
+/// Whether a list has entries, and each fits.
+fn each(
+    part: &'static str,
+    entries: &[String],
+    fits: fn(&str) -> bool,
+    expected: &'static str,
+) -> Result<(), SecretError> {
+    let count = (1..=ENTRIES_MAX).contains(&entries.len());
+    let fit = |entry: &String| entry.len() <= ENTRY_BYTES_MAX && fits(entry);
+    require(count && entries.iter().all(fit), part, expected)
 }
 
 fn is_agent(entry: &str) -> bool {
@@ -272,7 +261,10 @@ fn is_host(entry: &str) -> bool {
     if let Ok(address) = entry.parse::<IpAddr>() {
         return address.to_string() == entry;
     }
-    entry.strip_prefix("*.").unwrap_or(entry).split('.').all(label)
+    // what ends with a number is another spelling of an address, which servers and resolvers read differently
+    let name = entry.strip_prefix("*.").unwrap_or(entry);
+    let last = name.rsplit('.').next().and_then(|last| last.bytes().next());
+    name.split('.').all(label) && !last.is_some_and(|first| first.is_ascii_digit())
 }
 
 fn is_method(entry: &str) -> bool {

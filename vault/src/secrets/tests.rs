@@ -79,12 +79,13 @@ pub(crate) fn seal_to(
     value: Value,
     binding: Option<Binding>,
 ) -> Json {
-    let kind = value.kind();
-    let sealed = Sealed { name: name.to_owned(), value, binding: binding.clone() };
-    let sealed = age::encrypt(recipient, &serde_json::to_vec(&sealed).unwrap()).unwrap();
-    json!({ "name": name, "kind": kind, "binding": binding, "ciphertext": hex(&sealed) })
+    let sealed = Sealed { name: name.to_owned(), value, binding };
+    let text = age::encrypt(recipient, &serde_json::to_vec(&sealed).unwrap()).unwrap();
+    let Sealed { value, binding, .. } = sealed;
+    json!({ "name": name, "kind": value.kind(), "binding": binding, "ciphertext": hex(&text) })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what is made for one call")]
 fn attempt(secrets: &mut Secrets, act: &str, opening: Opening) -> Done {
     let key = secrets.act("vault.attempt", b"{}", now(0)).unwrap();
     let key: Recipient = key["recipient"].as_str().unwrap().parse().unwrap();
