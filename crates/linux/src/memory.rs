@@ -105,7 +105,7 @@ mod tests {
         let block = unsafe { allocator.realloc(block, layout, 128) };
         let grown = watched.take();
         // SAFETY: what grew has the first 64 bytes of before.
-        assert_eq!(unsafe { *block.add(63) }, 7);
+        assert_eq!(unsafe { block.cast::<[u8; 64]>().read() }, [7; 64]);
         // SAFETY: 128 bytes are there.
         unsafe { block.write_bytes(7, 128) };
         // SAFETY: the block is of this allocator and of this layout now.
