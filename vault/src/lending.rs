@@ -129,4 +129,4 @@ fn places(effects: &[Effect]) -> BTreeMap<String, Vec<Place>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

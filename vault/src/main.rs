@@ -5,6 +5,7 @@
 
 mod admits;
 mod authority;
+mod desk;
 mod egress;
 mod keys;
 mod lending;
@@ -15,23 +16,15 @@ mod secrets;
 mod store;
 
 use authority::Authority;
-use channel::performer::{Heard, Performer};
-use channel::tickets::Released;
+use channel::performer::Performer;
 use channel::{ChannelError, Mailbox, Service, Wish, wait};
 use contract::bytes::Bytes;
-use contract::digits::hex;
 use contract::issue::{ADDRESSES_MAX, FromCertifier, ToCertifier, VERSION};
-use contract::lend::{self, Purpose};
-use contract::perform::Outcome;
-use contract::secret::{FOR_ATTEMPT, FOR_SECRETS};
-use lending::Lending;
+use desk::Desk;
 use linux::clock::boot_ms;
 use linux::memory::Zeroing;
-use secrets::{Now, Secrets};
-use serde_json::{Value as Json, json};
+use secrets::Secrets;
 use std::alloc::System;
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,22 +37,15 @@ const FROM_EGRESS: &str = "egress-vault";
 const CERTIFIED: [&str; 4] =
     ["agents-certifier", "operators-certifier", "audit-certifier", "pdp-certifier"];
 const ALIVE_MS: u64 = 1_000;
-const INPUT_BYTES_MAX: u64 = 1 << 20;
 /// The most memory that the vault has, as its description says; scrypt takes a quarter.
 const MEMORY_BYTES_MAX: u64 = 128 << 20;
-/// Most words of audit that are heard before one question of egress.
-const WORDS_MAX: usize = 4_096;
 
 #[global_allocator]
 static ALLOCATOR: Zeroing = Zeroing(System);
 
 struct Vault {
     service: Service,
-    performer: Performer,
-    authority: Authority,
-    secrets: Secrets,
-    lending: Lending,
-    egress: Option<Mailbox>,
+    desk: Desk,
     peers: Vec<(&'static str, Option<Mailbox>)>,
     due_ms: u64,
 }
@@ -75,9 +61,9 @@ fn main() -> ExitCode {
     };
     let performer = Performer::new(service.edge(FROM_PDP), service.edge(TO_AUDIT));
     let peers = CERTIFIED.map(|name| (name, service.edge(name).map(Mailbox::new))).into();
-    let (egress, lending) = (service.edge(FROM_EGRESS).map(Mailbox::new), Lending::default());
-    let mut vault =
-        Vault { service, performer, authority, secrets, lending, egress, peers, due_ms: 0 };
+    let egress = service.edge(FROM_EGRESS).map(Mailbox::new);
+    let desk = Desk::new(performer, authority, secrets, egress);
+    let mut vault = Vault { service, desk, peers, due_ms: 0 };
     match vault.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -97,14 +83,10 @@ fn open() -> Result<(Authority, Secrets), String> {
     Ok((authority, secrets))
 }
 
-fn now() -> Now {
-    Now { boot_ms: boot_ms(), wall_s: linux::clock::wall_us() / 1_000_000 }
-}
-
 impl Vault {
     fn run(&mut self) -> Result<(), ChannelError> {
         self.service.ready()?;
-        self.peers.iter_mut().for_each(|(name, peer)| introduce(&self.authority, name, peer));
+        self.peers.iter_mut().for_each(|(name, peer)| introduce(&self.desk.authority, name, peer));
         loop {
             let now = boot_ms();
             if now >= self.due_ms {
@@ -112,11 +94,11 @@ impl Vault {
                 self.due_ms = now + ALIVE_MS;
             }
             let ready = {
-                let [pdp, audit] = self.performer.edges();
+                let [pdp, audit] = self.desk.performer.edges();
                 let mut files = vec![Some(self.service.as_fd()), pdp, audit];
-                files.push(self.egress.as_ref().map(AsFd::as_fd));
+                files.push(self.desk.egress.as_ref().map(AsFd::as_fd));
                 files.extend(self.peers.iter().map(|(_, peer)| peer.as_ref().map(AsFd::as_fd)));
-                let full = self.egress.iter().filter(|peer| peer.is_full()).map(AsFd::as_fd);
+                let full = self.desk.egress.iter().filter(|peer| peer.is_full()).map(AsFd::as_fd);
                 let full: Vec<_> = full.collect();
                 wait(&files, &full, self.due_ms.saturating_sub(now))?
             };
@@ -125,16 +107,16 @@ impl Vault {
                 return Ok(());
             }
             if of(1) {
-                self.performer.hear_pdp();
+                self.desk.performer.hear_pdp();
             }
             if of(2) {
-                self.hear_audit();
+                self.complain_of(Desk::hear_audit);
             }
-            if self.egress.as_mut().is_some_and(|peer| peer.push().is_err()) {
-                self.egress = None;
+            if self.desk.egress.as_mut().is_some_and(|peer| peer.push().is_err()) {
+                self.desk.egress = None;
             }
             if of(3) {
-                self.hear_egress();
+                self.complain_of(Desk::hear_egress);
             }
             for index in 0..self.peers.len() {
                 if of(index + 4) {
@@ -151,14 +133,14 @@ impl Vault {
             Wish::NewEdge(name) => {
                 let edge = self.service.edge(&name);
                 match name.as_str() {
-                    FROM_PDP => self.performer.replace_pdp(edge),
-                    TO_AUDIT => self.performer.replace_audit(edge),
-                    FROM_EGRESS => self.egress = edge.map(Mailbox::new),
+                    FROM_PDP => self.desk.performer.replace_pdp(edge),
+                    TO_AUDIT => self.desk.performer.replace_audit(edge),
+                    FROM_EGRESS => self.desk.egress = edge.map(Mailbox::new),
                     _ => {
                         for (known, peer) in &mut self.peers {
                             if *known == name {
                                 *peer = service_edge(edge);
-                                introduce(&self.authority, known, peer);
+                                introduce(&self.desk.authority, known, peer);
                                 break;
                             }
                         }
@@ -169,93 +151,11 @@ impl Vault {
         Ok(false)
     }
 
-    fn hear_audit(&mut self) {
-        match self.performer.hear_audit(boot_ms()) {
-            Heard::Nothing => {}
-            Heard::Perform(released) => self.perform(released),
-            // each act is done before the next is heard: nothing is left to end, and nothing of before is lent for
-            Heard::Epoch(epoch) => {
-                self.lending.forget();
-                self.performer.settled(epoch);
-            }
+    /// Does it, and puts what went wrong into the machine's log.
+    fn complain_of(&mut self, act: fn(&mut Desk) -> Option<String>) {
+        if let Some(line) = act(&mut self.desk) {
+            self.service.log(&line).ok();
         }
-    }
-
-    /// Answers one question of egress. Audit sent this vault its ticket before it sent egress its own: what it said is
-    /// heard first.
-    fn hear_egress(&mut self) {
-        let Some(peer) = &self.egress else { return };
-        let asked = match egress::take(peer) {
-            Ok(Some(asked)) => asked,
-            Ok(None) => return,
-            Err(_broken) => return self.egress = None,
-        };
-        for _ in 0..WORDS_MAX {
-            if !self.performer.audit_has_more() {
-                break;
-            }
-            self.hear_audit();
-        }
-        let Some(peer) = &mut self.egress else { return };
-        let answered = egress::answer(peer, &mut self.lending, &self.secrets, asked, now());
-        if let Err(error) = answered {
-            self.service.log(&format!("no answer for egress: {error}")).ok();
-            self.egress = None;
-        }
-    }
-
-    /// Notes a call that secrets may be lent for. Its end is egress's to say.
-    fn release(&mut self, released: Released) {
-        let (spec, [input, _answer]) = released.into_parts();
-        let purpose = channel::sealed::read(&input, INPUT_BYTES_MAX)
-            .map_err(|error| error.to_string())
-            .and_then(|input| {
-                serde_json::from_slice::<Purpose>(&input).map_err(|error| error.to_string())
-            });
-        match purpose {
-            Ok(purpose) => self.lending.release(spec, purpose, boot_ms()),
-            Err(error) => {
-                self.service
-                    .log(&format!("a call without a purpose is lent nothing: {error}"))
-                    .ok();
-            }
-        }
-    }
-
-    /// Lets the authority stand for a recipient that an answer names.
-    fn vouch(&self, act: &str, body: &mut Json) {
-        let purpose = if act == "vault.attempt" { FOR_ATTEMPT } else { FOR_SECRETS };
-        let recipient = body.get("recipient").and_then(Json::as_str);
-        let signature = recipient.and_then(|text| self.authority.vouch(purpose, text).ok());
-        if let (Some(signature), Some(body)) = (signature, body.as_object_mut()) {
-            body.insert("vouched".to_owned(), json!(hex(&signature)));
-        }
-    }
-
-    fn perform(&mut self, released: Released) {
-        if released.capability() == lend::CAPABILITY {
-            return self.release(released);
-        }
-        let (spec, [input, answer]) = released.into_parts();
-        self.performer.started(spec.call);
-        let done = channel::sealed::read(&input, INPUT_BYTES_MAX)
-            .map_err(|error| ("bad_input", error.to_string()))
-            .and_then(|input| self.secrets.act(&spec.capability, &input, now()))
-            .map(|mut body| {
-                self.vouch(&spec.capability, &mut body);
-                body
-            });
-        let (code, body) = match done {
-            Ok(body) => ("ok", body),
-            Err((code, message)) => {
-                (code, json!({ "error": { "code": code, "message": message } }))
-            }
-        };
-        // the door reads while we write; one that does not is not waited for
-        rustix::io::ioctl_fionbio(&answer, true).ok();
-        let written = File::from(answer).write_all(body.to_string().as_bytes());
-        let code = if written.is_ok() { code } else { "unread" };
-        self.performer.ended(spec.call, Outcome::of(code));
     }
 
     /// Certifies a peer's key, or cuts off a peer that asks for anything else.
@@ -271,17 +171,17 @@ impl Vault {
                 let addresses = addresses.iter().take(ADDRESSES_MAX);
                 let addresses: Vec<_> = addresses.filter_map(|text| text.parse().ok()).collect();
                 let now_s = i64::try_from(linux::clock::wall_us() / 1_000_000).unwrap_or(0);
-                self.authority.certify(&key.0, &addresses, now_s)
+                self.desk.authority.certify(&key.0, &addresses, now_s)
             }
             Ok(((VERSION, ToCertifier::CertifyWriter { key }), _)) if name.starts_with("audit") => {
                 <[u8; 32]>::try_from(key.0.as_slice())
                     .map_err(|_length| authority::AuthorityError::NotP256)
-                    .and_then(|key| self.authority.certify_writer(&key))
+                    .and_then(|key| self.desk.authority.certify_writer(&key))
             }
             Ok(_) | Err(_) => return *slot = None,
         };
         let posted = answered.map_err(|error| error.to_string()).and_then(|certificate| {
-            let authority = Bytes(self.authority.certificate());
+            let authority = Bytes(self.desk.authority.certificate());
             let message = FromCertifier::Certified { certificate: Bytes(certificate), authority };
             peer.post(&(VERSION, message), Vec::new()).map_err(|error| error.to_string())
         });

@@ -9,7 +9,7 @@ use serde_json::json;
 
 const CALL: CallId = [1; 16];
 
-fn binding() -> Binding {
+pub(crate) fn binding() -> Binding {
     Binding {
         agents: list("build-*"),
         capabilities: list("network.http_request"),
@@ -22,7 +22,7 @@ fn binding() -> Binding {
     }
 }
 
-fn uses(names: &[&str], path: &str) -> Vec<Effect> {
+pub(crate) fn uses(names: &[&str], path: &str) -> Vec<Effect> {
     let text = |text: &str| Value::Text(text.to_owned());
     let effect = |name: &&str| {
         let fields = [
@@ -37,7 +37,7 @@ fn uses(names: &[&str], path: &str) -> Vec<Effect> {
     names.iter().map(effect).collect()
 }
 
-fn spec(call: CallId, agent: &str, effects: Vec<Effect>) -> Spec {
+pub(crate) fn spec(call: CallId, agent: &str, effects: Vec<Effect>) -> Spec {
     Spec {
         call,
         capability: contract::lend::CAPABILITY.to_owned(),

@@ -20,6 +20,10 @@ impl Folder {
         Self(path)
     }
 
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
     fn open(&self) -> Secrets {
         Secrets::open(self.0.clone()).unwrap()
     }
