@@ -111,10 +111,14 @@ fn an_operators_act_is_performed_on_its_ticket_and_its_recipient_is_vouched_for(
     let answer: Json = serde_json::from_str(&text).unwrap();
     assert_eq!((&answer["state"], &answer["secrets"]), (&json!("unlocked"), &json!(1)));
     assert!(answer["vouched"].as_str().is_some_and(|text| text.len() > 128));
-    let heard = |count: usize| {
-        let next = || peers.audit.receive_now().unwrap().open(|_: &(u16, ToAudit)| 0).unwrap().0.1;
-        (0..count).map(|_| next()).last().unwrap()
-    };
-    assert_eq!(heard(2), ToAudit::Started { call: [2; 16] });
-    assert_eq!(heard(1), ToAudit::Ended { call: [2; 16], outcome: Outcome::of("ok") });
+    let next = || peers.audit.receive_now().unwrap().open(|_: &(u16, ToAudit)| 0).unwrap().0.1;
+    let (call, outcome) = ([2; 16], Outcome::of("ok"));
+    assert_eq!(
+        [next(), next(), next()],
+        [
+            ToAudit::Settled { epoch: 1 },
+            ToAudit::Started { call },
+            ToAudit::Ended { call, outcome }
+        ]
+    );
 }
