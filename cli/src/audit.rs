@@ -2,7 +2,7 @@
 
 use crate::ended::{Ended, failed};
 use crate::keep::KnownBox;
-use crate::pair::key_digest;
+use crate::pair::{holds_under, key_digest};
 use crate::remote::Desk;
 use crate::render;
 use acts::Acts;
@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use contract::cbor;
 use contract::digits::hex;
-use contract::issue::P256_KEY;
 use contract::statement::Act;
 use ed25519_dalek::{Signature, VerifyingKey};
 use ledger::checkpoint::{self, Checkpoint, WRITER_CONTEXT};
@@ -283,20 +282,14 @@ fn examine(content: &[u8], pinned: Option<&str>) -> Result<Shown> {
 }
 
 fn check_checkpoint(checkpoint: &Checkpoint, pinned: Option<&str>) -> Result<()> {
-    use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
     let digest = hex(&key_digest(&checkpoint.authority)?);
     let pinned = pinned.context("whose ledger is it? pair with the box, or give --authority")?;
     anyhow::ensure!(digest == pinned, "the checkpoint is another box's: its authority is {digest}");
-    let certificate = rustls::pki_types::CertificateDer::from(checkpoint.authority.as_slice());
-    let parsed = rustls::server::ParsedCertificate::try_from(&certificate)?;
-    let info = parsed.subject_public_key_info();
-    let point = info.as_ref().strip_prefix(&P256_KEY[..]);
-    let point = point.context("the authority's key is no P-256 key")?;
     let text = [WRITER_CONTEXT, &checkpoint.key].concat();
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
-        .verify(&text, &checkpoint.certified)
-        .ok()
-        .context("the authority did not certify the key that signed the checkpoint")?;
+    anyhow::ensure!(
+        holds_under(&checkpoint.authority, &text, &checkpoint.certified)?,
+        "the authority did not certify the key that signed the checkpoint"
+    );
     let signature = Signature::from_slice(&checkpoint.signature).ok();
     let signature = signature.context("the checkpoint's signature is none")?;
     let text = checkpoint::text(checkpoint.size, &checkpoint.root);

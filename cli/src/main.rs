@@ -16,7 +16,9 @@ mod pair;
 mod policy;
 mod remote;
 mod render;
+mod sealing;
 mod secret;
+mod vault;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -35,6 +37,7 @@ use std::process::ExitCode;
   krux call filesystem.list '{\"path\":\".\"}' --agent build-1
   krux approve list; krux approve accept CALL
   krux operator group add release-managers ann
+  krux vault unlock; krux secret add ci --host api.example.com --path '/v1/**' --agent build-1 < token.txt
   krux audit export ledger.bin; krux audit verify ledger.bin
   krux policy explain policies/team.yaml --agent build-1 --capability filesystem.read --input '{\"path\":\"a.key\"}'
   krux policy shadow start mine.yaml; krux policy shadow show
@@ -104,9 +107,9 @@ enum Command {
     /// Secrets: sealed here, kept by the vault, listed without a value.
     #[command(subcommand)]
     Secret(secret::Command),
-    /// The vault.
+    /// The vault: made, unlocked, locked, given other keys.
     #[command(subcommand)]
-    Vault(secret::Vault),
+    Vault(vault::Command),
     /// Cages: whether they hold.
     #[command(subcommand)]
     Cage(cage::Cages),
@@ -202,7 +205,7 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
         Command::Audit(command) => audit::run(desk, command, json),
         Command::Policy(command) => policy::at_desk(desk, command, json),
         Command::Secret(command) => secret::run(desk, command, json),
-        Command::Vault(command) => secret::vault(desk, command, json),
+        Command::Vault(command) => vault::run(desk, command, json),
         Command::Cage(command) => cage::run(desk, command, json),
         Command::Service(command) => machine::services(desk, command, json),
         Command::Logs => machine::logs(desk, json),

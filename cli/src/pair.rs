@@ -8,6 +8,7 @@ use crate::render;
 use anyhow::{Context, Result};
 use clap::Args;
 use contract::digits::{hex, unhex};
+use contract::issue::P256_KEY;
 use contract::pairing::{
     BOX, CLIENT, PIN_BYTES, PROOF, Request, SECRET_BYTES, read_code, transcript,
 };
@@ -95,6 +96,17 @@ pub(crate) fn key_digest(certificate: &[u8]) -> Result<[u8; 32]> {
     let certificate = CertificateDer::from(certificate);
     let parsed = ParsedCertificate::try_from(&certificate)?;
     Ok(Sha256::digest(parsed.subject_public_key_info().as_ref()).into())
+}
+
+/// Whether the key of a certificate signed a text (ECDSA with P-256 and SHA-256).
+pub(crate) fn holds_under(certificate: &[u8], text: &[u8], signature: &[u8]) -> Result<bool> {
+    use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+    let certificate = CertificateDer::from(certificate);
+    let parsed = ParsedCertificate::try_from(&certificate)?;
+    let info = parsed.subject_public_key_info();
+    let point = info.as_ref().strip_prefix(&P256_KEY[..]);
+    let point = point.context("the authority's key is no P-256 key")?;
+    Ok(UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(text, signature).is_ok())
 }
 
 /// The authority behind an address whose key's digest `fits`, after it was shown that the certificate

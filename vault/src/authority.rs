@@ -127,12 +127,20 @@ impl Authority {
 
     /// Signs the audit writer's key.
     pub(crate) fn certify_writer(&self, key: &[u8; 32]) -> Result<Vec<u8>, AuthorityError> {
+        self.sign(&[WRITER_CONTEXT, key].concat())
+    }
+
+    /// Signs a recipient of the vault's own.
+    pub(crate) fn vouch(&self, purpose: &str, recipient: &str) -> Result<Vec<u8>, AuthorityError> {
+        self.sign(&contract::secret::vouched(purpose, recipient))
+    }
+
+    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, &self.pkcs8, &random)
             .map_err(|_rejected| AuthorityError::Key)?;
-        let text = [WRITER_CONTEXT, key].concat();
-        let signature = pair.sign(&random, &text).map_err(|_error| AuthorityError::Key)?;
+        let signature = pair.sign(&random, text).map_err(|_error| AuthorityError::Key)?;
         Ok(signature.as_ref().to_vec())
     }
 }
@@ -175,6 +183,12 @@ fn at(seconds: i64) -> Result<OffsetDateTime, AuthorityError> {
 mod tests {
     use super::*;
 
+    /// The point of a certificate's P-256 key.
+    fn spki(certificate: &[u8]) -> Vec<u8> {
+        let at = certificate.windows(P256_KEY.len()).position(|part| part == P256_KEY).unwrap();
+        certificate[at + P256_KEY.len()..][..65].to_vec()
+    }
+
     #[test]
     fn the_authority_is_made_once_and_certifies_p256_alone() {
         let folder = std::env::temp_dir().join(format!("authority-{}", std::process::id()));
@@ -188,6 +202,18 @@ mod tests {
         assert!(again.certify(&info, &["127.0.0.1".parse().unwrap()], 1_800_000_000).is_ok());
         assert!(again.certify(&info[1..], &[], 1_800_000_000).is_err());
         assert!(again.certify_writer(&[7; 32]).is_ok());
+        let point = again.certificate();
+        let key = ring::signature::UnparsedPublicKey::new(
+            &ring::signature::ECDSA_P256_SHA256_ASN1,
+            spki(&point),
+        );
+        let signature = again.vouch("attempt", "age1a").unwrap();
+        let holds = |purpose, recipient| {
+            let text = contract::secret::vouched(purpose, recipient);
+            key.verify(&text, &signature).is_ok()
+        };
+        assert!(holds("attempt", "age1a"));
+        assert!(!holds("secrets", "age1a") && !holds("attempt", "age1b"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

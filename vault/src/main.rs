@@ -1,22 +1,30 @@
 //! The vault: it holds the secrets and the box's authority, and speaks to nobody but its edges. It
-//! opens no socket, prints no value, and acts on tickets alone.
+//! opens no socket, prints no value, and acts on tickets alone. Its memory is nobody else's: no core, nothing for a
+//! debugger, and what was on its heap is zeros once it is given back.
 #![forbid(unsafe_code)]
 
+mod admits;
 mod authority;
+mod desk;
+mod egress;
+mod keys;
+mod lending;
+mod opening;
+mod record;
+mod seal;
 mod secrets;
+mod store;
 
 use authority::Authority;
-use channel::performer::{Heard, Performer};
-use channel::tickets::Released;
+use channel::performer::Performer;
 use channel::{ChannelError, Mailbox, Service, Wish, wait};
 use contract::bytes::Bytes;
 use contract::issue::{ADDRESSES_MAX, FromCertifier, ToCertifier, VERSION};
-use contract::perform::Outcome;
+use desk::Desk;
 use linux::clock::boot_ms;
+use linux::memory::Zeroing;
 use secrets::Secrets;
-use serde_json::json;
-use std::fs::File;
-use std::io::Write;
+use std::alloc::System;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,31 +32,27 @@ use std::process::ExitCode;
 const FOLDER: &str = "/state/vault";
 const FROM_PDP: &str = "pdp-vault";
 const TO_AUDIT: &str = "audit-vault";
+const FROM_EGRESS: &str = "egress-vault";
 /// Those for whom the authority certifies; pdp is told of it unasked.
 const CERTIFIED: [&str; 4] =
     ["agents-certifier", "operators-certifier", "audit-certifier", "pdp-certifier"];
 const ALIVE_MS: u64 = 1_000;
-const INPUT_BYTES_MAX: u64 = 1 << 20;
+/// The most memory that the vault has, as its description says; scrypt takes a quarter.
+const MEMORY_BYTES_MAX: u64 = 128 << 20;
+
+#[global_allocator]
+static ALLOCATOR: Zeroing = Zeroing(System);
 
 struct Vault {
     service: Service,
-    performer: Performer,
-    authority: Authority,
-    secrets: Secrets,
+    desk: Desk,
     peers: Vec<(&'static str, Option<Mailbox>)>,
     due_ms: u64,
 }
 
 fn main() -> ExitCode {
     let Ok(mut service) = Service::start() else { return ExitCode::from(2) };
-    let opened = Authority::open(Path::new(FOLDER)).map_err(|error| error.to_string()).and_then(
-        |authority| {
-            let secrets =
-                Secrets::open(PathBuf::from(FOLDER)).map_err(|error| error.to_string())?;
-            Ok((authority, secrets))
-        },
-    );
-    let (authority, secrets) = match opened {
+    let (authority, secrets) = match open() {
         Ok(opened) => opened,
         Err(error) => {
             service.log(&error).ok();
@@ -57,7 +61,9 @@ fn main() -> ExitCode {
     };
     let performer = Performer::new(service.edge(FROM_PDP), service.edge(TO_AUDIT));
     let peers = CERTIFIED.map(|name| (name, service.edge(name).map(Mailbox::new))).into();
-    let mut vault = Vault { service, performer, authority, secrets, peers, due_ms: 0 };
+    let egress = service.edge(FROM_EGRESS).map(Mailbox::new);
+    let desk = Desk::new(performer, authority, secrets, egress);
+    let mut vault = Vault { service, desk, peers, due_ms: 0 };
     match vault.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,10 +73,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Hides the process's memory, then opens what it holds.
+fn open() -> Result<(Authority, Secrets), String> {
+    linux::memory::hide().map_err(|error| error.to_string())?;
+    // a box has no swap: what is not locked there stays in memory all the same
+    linux::memory::lock(MEMORY_BYTES_MAX).map_err(|error| error.to_string())?;
+    let authority = Authority::open(Path::new(FOLDER)).map_err(|error| error.to_string())?;
+    let secrets = Secrets::open(PathBuf::from(FOLDER)).map_err(|error| error.to_string())?;
+    Ok((authority, secrets))
+}
+
 impl Vault {
     fn run(&mut self) -> Result<(), ChannelError> {
         self.service.ready()?;
-        self.peers.iter_mut().for_each(|(name, peer)| introduce(&self.authority, name, peer));
+        self.peers.iter_mut().for_each(|(name, peer)| introduce(&self.desk.authority, name, peer));
         loop {
             let now = boot_ms();
             if now >= self.due_ms {
@@ -78,28 +94,32 @@ impl Vault {
                 self.due_ms = now + ALIVE_MS;
             }
             let ready = {
-                let [pdp, audit] = self.performer.edges();
+                let [pdp, audit] = self.desk.performer.edges();
                 let mut files = vec![Some(self.service.as_fd()), pdp, audit];
+                files.push(self.desk.egress.as_ref().map(AsFd::as_fd));
                 files.extend(self.peers.iter().map(|(_, peer)| peer.as_ref().map(AsFd::as_fd)));
-                wait(&files, &[], self.due_ms.saturating_sub(now))?
+                let full = self.desk.egress.iter().filter(|peer| peer.is_full()).map(AsFd::as_fd);
+                let full: Vec<_> = full.collect();
+                wait(&files, &full, self.due_ms.saturating_sub(now))?
             };
             let of = |index: usize| ready.get(index).copied().unwrap_or(false);
             if of(0) && self.hear_init()? {
                 return Ok(());
             }
             if of(1) {
-                self.performer.hear_pdp();
+                self.desk.performer.hear_pdp();
             }
             if of(2) {
-                match self.performer.hear_audit(boot_ms()) {
-                    Heard::Nothing => {}
-                    Heard::Perform(released) => self.perform(released),
-                    // each act is done before the next is heard: nothing is left to end
-                    Heard::Epoch(epoch) => self.performer.settled(epoch),
-                }
+                self.complain_of(Desk::hear_audit);
+            }
+            if self.desk.egress.as_mut().is_some_and(|peer| peer.push().is_err()) {
+                self.desk.egress = None;
+            }
+            if of(3) {
+                self.complain_of(Desk::hear_egress);
             }
             for index in 0..self.peers.len() {
-                if of(index + 3) {
+                if of(index + 4) {
                     self.hear(index);
                 }
             }
@@ -113,13 +133,14 @@ impl Vault {
             Wish::NewEdge(name) => {
                 let edge = self.service.edge(&name);
                 match name.as_str() {
-                    FROM_PDP => self.performer.replace_pdp(edge),
-                    TO_AUDIT => self.performer.replace_audit(edge),
+                    FROM_PDP => self.desk.performer.replace_pdp(edge),
+                    TO_AUDIT => self.desk.performer.replace_audit(edge),
+                    FROM_EGRESS => self.desk.egress = edge.map(Mailbox::new),
                     _ => {
                         for (known, peer) in &mut self.peers {
                             if *known == name {
                                 *peer = service_edge(edge);
-                                introduce(&self.authority, known, peer);
+                                introduce(&self.desk.authority, known, peer);
                                 break;
                             }
                         }
@@ -130,23 +151,11 @@ impl Vault {
         Ok(false)
     }
 
-    fn perform(&mut self, released: Released) {
-        let (spec, [input, answer]) = released.into_parts();
-        self.performer.started(spec.call);
-        let done = channel::sealed::read(&input, INPUT_BYTES_MAX)
-            .map_err(|error| ("bad_input", error.to_string()))
-            .and_then(|input| self.secrets.act(&spec.capability, &input, boot_ms()));
-        let (code, body) = match done {
-            Ok(body) => ("ok", body),
-            Err((code, message)) => {
-                (code, json!({ "error": { "code": code, "message": message } }))
-            }
-        };
-        // the door reads while we write; one that does not is not waited for
-        rustix::io::ioctl_fionbio(&answer, true).ok();
-        let written = File::from(answer).write_all(body.to_string().as_bytes());
-        let code = if written.is_ok() { code } else { "unread" };
-        self.performer.ended(spec.call, Outcome::of(code));
+    /// Does it, and puts what went wrong into the machine's log.
+    fn complain_of(&mut self, act: fn(&mut Desk) -> Option<String>) {
+        if let Some(line) = act(&mut self.desk) {
+            self.service.log(&line).ok();
+        }
     }
 
     /// Certifies a peer's key, or cuts off a peer that asks for anything else.
@@ -162,17 +171,17 @@ impl Vault {
                 let addresses = addresses.iter().take(ADDRESSES_MAX);
                 let addresses: Vec<_> = addresses.filter_map(|text| text.parse().ok()).collect();
                 let now_s = i64::try_from(linux::clock::wall_us() / 1_000_000).unwrap_or(0);
-                self.authority.certify(&key.0, &addresses, now_s)
+                self.desk.authority.certify(&key.0, &addresses, now_s)
             }
             Ok(((VERSION, ToCertifier::CertifyWriter { key }), _)) if name.starts_with("audit") => {
                 <[u8; 32]>::try_from(key.0.as_slice())
                     .map_err(|_length| authority::AuthorityError::NotP256)
-                    .and_then(|key| self.authority.certify_writer(&key))
+                    .and_then(|key| self.desk.authority.certify_writer(&key))
             }
             Ok(_) | Err(_) => return *slot = None,
         };
         let posted = answered.map_err(|error| error.to_string()).and_then(|certificate| {
-            let authority = Bytes(self.authority.certificate());
+            let authority = Bytes(self.desk.authority.certificate());
             let message = FromCertifier::Certified { certificate: Bytes(certificate), authority };
             peer.post(&(VERSION, message), Vec::new()).map_err(|error| error.to_string())
         });

@@ -1,239 +1,308 @@
-//! The secrets: each an age file for the vault's own recipient, made by the operator. The identity
-//! that opens them is itself an age file under the operator's passphrase, and in memory once unlocked.
-//! What is here is sealed, unlocked and listed; nothing lends a value yet.
+//! The secrets, and what operators do with them. What is locked shows names and bindings from plain copies and lends
+//! nothing; once it is unlocked the bindings are those inside the sealed files. No value stays in memory.
 
-use age::secrecy::{ExposeSecret, SecretString};
-use contract::digits::{hex, unhex};
-use linux::file;
+use crate::keys::{Keys, RECIPIENT};
+use crate::record::{Held, Record, SEALED_BYTES_MAX, read_sealed};
+use crate::seal;
+use crate::store::{Generation, Store};
+use contract::digits::unhex;
+use contract::lend::Lent;
+use contract::secret::{Sealed, check_name};
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// scrypt's cost is two to this power: 32 MiB and a tenth of a second.
-const WORK_FACTOR: u8 = 15;
 const SECRETS_MAX: usize = 1_024;
-const NAME_BYTES_MAX: usize = 64;
-const SECRET_BYTES_MAX: usize = 64 << 10;
-/// How long the key of one unlock attempt is good.
-const ATTEMPT_MS_MAX: u64 = 120_000;
 
-/// What came of an act: the answer, or a code and what to do.
-type Done = Result<Json, (&'static str, String)>;
+/// A code, and what to do.
+pub(crate) type Refused = (&'static str, String);
+/// What came of an act.
+pub(crate) type Done = Result<Json, Refused>;
+
+/// When an act comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Since boot, in milliseconds.
+    pub(crate) boot_ms: u64,
+    /// Since 1970, in seconds.
+    pub(crate) wall_s: u64,
+}
 
 /// The vault's secrets.
 pub(crate) struct Secrets {
-    folder: PathBuf,
-    identity: Option<age::x25519::Identity>,
-    attempt: Option<(age::x25519::Identity, u64)>,
+    pub(crate) store: Store,
+    pub(crate) opened: Option<Opened>,
+    pub(crate) attempt: Option<(age::x25519::Identity, u64)>,
+}
+
+/// What is in memory while the vault is unlocked.
+pub(crate) struct Opened {
+    pub(crate) keys: Keys,
+    held: BTreeMap<String, Held>,
+}
+
+impl Opened {
+    pub(crate) const fn new(keys: Keys, held: BTreeMap<String, Held>) -> Self {
+        Self { keys, held }
+    }
+
+    /// A secret without its values.
+    pub(crate) fn held(&self, name: &str) -> Option<&Held> {
+        self.held.get(name)
+    }
 }
 
 impl Secrets {
     /// The secrets in `folder`, locked.
     pub(crate) fn open(folder: PathBuf) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder.join("secrets"))?;
-        Ok(Self { folder, identity: None, attempt: None })
+        Ok(Self { store: Store::open(folder)?, opened: None, attempt: None })
     }
 
     /// Performs one act.
-    pub(crate) fn act(&mut self, name: &str, input: &[u8], now_ms: u64) -> Done {
+    pub(crate) fn act(&mut self, name: &str, input: &[u8], now: Now) -> Done {
         let input: Json =
             serde_json::from_slice(input).map_err(|error| ("bad_input", error.to_string()))?;
         match name {
             "vault.status" => self.status(),
             "vault.list" => self.list(),
-            "vault.attempt" => Ok(self.begin(now_ms)),
-            "vault.unlock" => self.unlock(&bytes(&input, "ciphertext")?, now_ms),
-            "vault.add" => self.add(text(&input, "name")?, &bytes(&input, "ciphertext")?),
+            "vault.attempt" => Ok(self.begin(now.boot_ms)),
+            "vault.unlock" => self.unlock(&input, now),
+            "vault.lock" => Ok(self.lock()),
+            "vault.rekey" => self.rekey(&input, now),
+            "vault.passphrase" => self.change_passphrase(&input, now),
+            "vault.recover" => self.recover(&input, now),
+            "vault.add" => self.add(&input, now),
+            "vault.rotate" => self.rotate(&input, now),
+            "vault.revoke" => self.revoke(text(&input, "name")?),
             _ => Err(("unknown_act", format!("the vault does not know `{name}`"))),
         }
     }
 
-    fn status(&self) -> Done {
-        let made = self.folder.join("identity.age").exists();
-        let recipient = file::read(&self.folder.join("recipient")).map_err(broken)?;
-        let recipient = recipient.map(|text| String::from_utf8_lossy(&text).into_owned());
-        let state = match (&self.identity, made) {
+    /// The newest value of a secret whose file still says what is known of it, and its version.
+    pub(crate) fn value(&self, name: &str) -> Option<(u64, Lent)> {
+        let opened = self.opened.as_ref()?;
+        let record = self.read(&opened.keys, name).ok()?;
+        (record.held().as_ref() == opened.held(name)).then(|| record.lend()).flatten()
+    }
+
+    pub(crate) const fn state(&self) -> &'static str {
+        match (&self.opened, self.store.is_made()) {
             (Some(_), _) => "unlocked",
             (None, true) => "locked",
             (None, false) => "empty",
-        };
-        Ok(json!({ "state": state, "recipient": recipient, "secrets": self.names()?.len() }))
+        }
     }
 
-    /// Names and digests of the files, never what is in them.
+    fn status(&self) -> Done {
+        let recipient = self.store.read(self.store.generation(), RECIPIENT).map_err(broken)?;
+        let recipient = recipient.map(|text| String::from_utf8_lossy(&text).into_owned());
+        let count = self.store.names().map_err(broken)?.len();
+        Ok(json!({ "state": self.state(), "recipient": recipient, "secrets": count }))
+    }
+
+    /// Names and bindings, never what is bound.
     fn list(&self) -> Done {
         let mut list = Vec::new();
-        for name in self.names()? {
-            let content = std::fs::read(self.path(&name)).map_err(broken)?;
-            let digest = hex(&Sha256::digest(&content));
-            list.push(json!({ "name": name, "bytes": content.len(), "sha256": digest }));
+        for name in self.store.names().map_err(broken)? {
+            // while it is unlocked, what is inside the file; else a copy that nobody vouches for
+            let held = match &self.opened {
+                Some(opened) => opened.held(&name).map(|held| json!(held)),
+                None => self.copy(&name).map_err(broken)?,
+            };
+            let Json::Object(mut row) = held.unwrap_or_else(|| json!({ "unreadable": true }))
+            else {
+                continue;
+            };
+            row.insert("name".to_owned(), json!(name));
+            list.push(Json::Object(row));
         }
-        Ok(json!({ "secrets": list }))
+        Ok(json!({ "secrets": list, "state": self.state() }))
     }
 
-    /// A key for one attempt to unlock, so that the passphrase crosses no door in clear.
-    fn begin(&mut self, now_ms: u64) -> Json {
-        let identity = age::x25519::Identity::generate();
-        let recipient = identity.to_public().to_string();
-        self.attempt = Some((identity, now_ms + ATTEMPT_MS_MAX));
-        json!({ "recipient": recipient, "first": !self.folder.join("identity.age").exists() })
+    fn copy(&self, name: &str) -> std::io::Result<Option<Json>> {
+        let copy = self.store.read(self.store.generation(), &copy_of(name))?;
+        let copy = copy.and_then(|text| serde_json::from_slice::<Held>(&text).ok());
+        Ok(copy.map(|held| json!(held)))
     }
 
-    fn unlock(&mut self, ciphertext: &[u8], now_ms: u64) -> Done {
-        let (attempt, until_ms) = self
-            .attempt
-            .take()
-            .ok_or(("no_attempt", "ask for an attempt's key first".to_owned()))?;
-        if now_ms > until_ms {
-            return Err(("late", "the attempt's key is too old; ask for another".to_owned()));
-        }
-        let not_for_us = |_error| ("bad_input", "not encrypted to the attempt's key".to_owned());
-        let passphrase = age::decrypt(&attempt, ciphertext).map_err(not_for_us)?;
-        let passphrase = String::from_utf8(passphrase)
-            .map_err(|_error| ("bad_input", "the passphrase is no UTF-8".to_owned()))?;
-        let passphrase = SecretString::from(passphrase);
-        let path = self.folder.join("identity.age");
-        let identity = match file::read(&path).map_err(broken)? {
-            None => self.make(passphrase)?,
-            Some(sealed) => {
-                let mut opener = age::scrypt::Identity::new(passphrase);
-                opener.set_max_work_factor(WORK_FACTOR);
-                let wrong = || ("wrong_passphrase", "the passphrase does not open it".to_owned());
-                let opened = age::decrypt(&opener, &sealed).map_err(|_error| wrong())?;
-                let text = SecretString::from(String::from_utf8(opened).map_err(|_e| wrong())?);
-                text.expose_secret().parse().map_err(|_error| wrong())?
-            }
-        };
-        let recipient = identity.to_public().to_string();
-        self.identity = Some(identity);
-        Ok(json!({ "state": "unlocked", "recipient": recipient }))
-    }
-
-    fn make(
+    /// Opens every secret once: what is known of those that open, and the names of the others.
+    pub(crate) fn look(
         &self,
-        passphrase: SecretString,
-    ) -> Result<age::x25519::Identity, (&'static str, String)> {
-        const PASSPHRASE_BYTES_MIN: usize = 12;
-        if passphrase.expose_secret().len() < PASSPHRASE_BYTES_MIN {
-            let next = format!("choose a passphrase of at least {PASSPHRASE_BYTES_MIN} bytes");
-            return Err(("bad_input", next));
+        keys: &Keys,
+    ) -> Result<(BTreeMap<String, Held>, Vec<String>), Refused> {
+        let (mut known, mut unreadable) = (BTreeMap::new(), Vec::new());
+        for name in self.store.names().map_err(broken)? {
+            match self.read(keys, &name).ok().and_then(|record| record.held()) {
+                Some(held) => {
+                    if self.copy(&name).map_err(broken)? != Some(json!(held)) {
+                        self.store
+                            .write(
+                                self.store.generation(),
+                                &copy_of(&name),
+                                json!(held).to_string().as_bytes(),
+                            )
+                            .map_err(broken)?;
+                    }
+                    known.insert(name, held);
+                }
+                None => unreadable.push(name),
+            }
         }
-        let identity = age::x25519::Identity::generate();
-        let mut sealer = age::scrypt::Recipient::new(passphrase);
-        sealer.set_work_factor(WORK_FACTOR);
-        let text = identity.to_string();
-        let sealed = age::encrypt(&sealer, text.expose_secret().as_bytes())
-            .map_err(|_error| ("failed", "the identity cannot be sealed".to_owned()))?;
-        // the recipient first: an identity without its recipient could be used by nobody
-        let recipient = identity.to_public().to_string();
-        file::replace(&self.folder.join("recipient"), recipient.as_bytes()).map_err(broken)?;
-        file::replace(&self.folder.join("identity.age"), &sealed).map_err(broken)?;
-        Ok(identity)
+        Ok((known, unreadable))
     }
 
-    fn add(&self, name: &str, ciphertext: &[u8]) -> Done {
-        let plain =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
-            let next = "lower-case letters, digits, `-` and `_`, at most 64";
-            return Err(("bad_input", format!("`name`: {next}")));
-        }
-        let identity = self.identity.as_ref();
-        let identity =
-            identity.ok_or(("locked", "unlock the vault first: krux vault unlock".to_owned()))?;
-        if ciphertext.len() > SECRET_BYTES_MAX || self.names()?.len() >= SECRETS_MAX {
-            return Err(("too_large", "a secret has at most 64 KiB, a vault 1,024".to_owned()));
-        }
-        // it must be for this vault, or nobody could ever use it
-        let wrong = "not encrypted to this vault's recipient; pair or unlock again";
-        drop(age::decrypt(identity, ciphertext).map_err(|_error| ("bad_input", wrong.to_owned()))?);
-        file::replace(&self.path(name), ciphertext).map_err(broken)?;
-        Ok(json!({ "name": name, "sha256": hex(&Sha256::digest(ciphertext)) }))
+    /// Reads and opens a secret's file.
+    pub(crate) fn read(&self, keys: &Keys, name: &str) -> Result<Record, Refused> {
+        let file = self.store.read(self.store.generation(), &file_of(name)).map_err(broken)?;
+        let file = file.ok_or_else(|| not_found(name))?;
+        let damaged = || ("failed", format!("the file of `{name}` is damaged; revoke and add it"));
+        Record::open(&keys.identity, name, &file).ok_or_else(damaged)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.join("secrets").join(format!("{name}.age"))
+    fn add(&mut self, input: &Json, now: Now) -> Done {
+        let sealed = self.sealed(input)?;
+        let name = sealed.name.clone();
+        if self.store.names().map_err(broken)?.contains(&name) {
+            let next = "krux secret rotate for another value, or revoke it first";
+            return Err(("exists", format!("there is a secret `{name}`: {next}")));
+        }
+        if self.store.names().map_err(broken)?.len() >= SECRETS_MAX {
+            return Err(("too_large", "a vault has at most 1,024 secrets".to_owned()));
+        }
+        let inside = (json!(sealed.value.kind()), json!(sealed.binding));
+        if (input.get("kind"), input.get("binding")) != (Some(&inside.0), Some(&inside.1)) {
+            let message = "`kind` and `binding` are not those that are sealed with the value";
+            return Err(("bad_input", message.to_owned()));
+        }
+        if sealed.binding.as_ref().and_then(|b| b.expires_s).is_some_and(|end| end <= now.wall_s) {
+            return Err(("bad_input", "`expires_s`: a time that is not over".to_owned()));
+        }
+        let none = || ("bad_input", "`binding` is missing; krux secret add --help".to_owned());
+        let record = Record::new(sealed, now.wall_s).ok_or_else(none)?;
+        self.keep(&name, &record)
     }
 
-    fn names(&self) -> Result<Vec<String>, (&'static str, String)> {
-        let entries = std::fs::read_dir(self.folder.join("secrets")).map_err(broken)?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> =
-            names.filter_map(|name| name.strip_suffix(".age").map(str::to_owned)).collect();
-        names.sort_unstable();
-        Ok(names)
+    fn rotate(&mut self, input: &Json, now: Now) -> Done {
+        let Sealed { name, value, binding } = self.sealed(input)?;
+        let mut record = self.read(&self.unlocked()?.keys, &name)?;
+        let known = record.held();
+        if known.as_ref().is_none_or(|held| held.kind != value.kind()) {
+            return Err(("bad_input", "`value` is of another kind than the secret".to_owned()));
+        }
+        if binding.is_some() && binding != known.map(|held| held.binding) {
+            let next = "a rotation keeps the binding; to change it, revoke and add";
+            return Err(("bad_input", format!("`binding`: {next}")));
+        }
+        record.rotate(value, now.wall_s);
+        self.keep(&name, &record)
+    }
+
+    fn revoke(&mut self, name: &str) -> Done {
+        check_name(name).map_err(|error| ("bad_input", error.to_string()))?;
+        if !self.store.names().map_err(broken)?.iter().any(|known| known == name) {
+            return Err(not_found(name));
+        }
+        // it is lent no more, whatever becomes of its file
+        if let Some(opened) = &mut self.opened {
+            opened.held.remove(name);
+        }
+        self.store.remove(name).map_err(broken)?;
+        Ok(json!({ "name": name, "revoked": true }))
+    }
+
+    /// What an operator sealed, if it is for this vault and for the name that is said beside it.
+    fn sealed(&self, input: &Json) -> Result<Sealed, Refused> {
+        let (name, ciphertext) = (text(input, "name")?, bytes(input, "ciphertext")?);
+        check_name(name).map_err(|error| ("bad_input", error.to_string()))?;
+        let keys = &self.unlocked()?.keys;
+        if ciphertext.len() > SEALED_BYTES_MAX {
+            return Err(("too_large", "a sealed secret has at most 64 KiB".to_owned()));
+        }
+        let wrong = || {
+            let message = "not encrypted to this vault's recipient; it is in krux vault status";
+            ("bad_input", message.to_owned())
+        };
+        let plain = seal::open(&keys.identity, &ciphertext).ok_or_else(wrong)?;
+        let sealed = read_sealed(&plain).map_err(|error| ("bad_input", error))?;
+        if sealed.name != name {
+            return Err(("bad_input", "`name` is not the one that is sealed".to_owned()));
+        }
+        Ok(sealed)
+    }
+
+    /// Writes a secret's file, then its copy.
+    fn keep(&mut self, name: &str, record: &Record) -> Done {
+        let keys = &self.unlocked()?.keys;
+        let failed = || ("failed", "the secret cannot be sealed".to_owned());
+        let file = record.seal(&keys.recipient()).ok_or_else(failed)?;
+        let held = record.held().ok_or_else(failed)?;
+        let of = self.store.generation();
+        let written = self.store.write(of, &file_of(name), &file);
+        if let Err(error) = written {
+            // the old file or the new one: nothing of it is lent before it is looked at again
+            if let Some(opened) = &mut self.opened {
+                opened.held.remove(name);
+            }
+            return Err(broken(error));
+        }
+        let version = held.versions.first().map(|newest| newest.number);
+        let copy = json!(held).to_string();
+        if let Some(opened) = &mut self.opened {
+            opened.held.insert(name.to_owned(), held);
+        }
+        self.store.write(of, &copy_of(name), copy.as_bytes()).map_err(broken)?;
+        Ok(json!({ "name": name, "version": version }))
+    }
+
+    /// Writes a secret into a generation that does not count yet.
+    pub(crate) fn put(
+        &self,
+        of: Generation,
+        name: &str,
+        record: &Record,
+        keys: &Keys,
+    ) -> Result<Held, Refused> {
+        let failed = || ("failed", "the secret cannot be sealed".to_owned());
+        let file = record.seal(&keys.recipient()).ok_or_else(failed)?;
+        let held = record.held().ok_or_else(failed)?;
+        self.store.put(of, &file_of(name), &file).map_err(broken)?;
+        self.store.put(of, &copy_of(name), json!(held).to_string().as_bytes()).map_err(broken)?;
+        Ok(held)
+    }
+
+    fn unlocked(&self) -> Result<&Opened, Refused> {
+        let next = "unlock the vault first: krux vault unlock";
+        self.opened.as_ref().ok_or_else(|| ("locked", next.to_owned()))
     }
 }
 
-fn text<'a>(input: &'a Json, name: &str) -> Result<&'a str, (&'static str, String)> {
+fn file_of(name: &str) -> String {
+    format!("secrets/{name}.age")
+}
+
+fn copy_of(name: &str) -> String {
+    format!("secrets/{name}.json")
+}
+
+fn not_found(name: &str) -> Refused {
+    ("not_found", format!("no secret `{name}`; krux secret list"))
+}
+
+fn text<'a>(input: &'a Json, name: &str) -> Result<&'a str, Refused> {
     let text = input.get(name).and_then(Json::as_str);
     text.ok_or_else(|| ("bad_input", format!("`{name}` is missing or no text")))
 }
 
-fn bytes(input: &Json, name: &str) -> Result<Vec<u8>, (&'static str, String)> {
+pub(crate) fn bytes(input: &Json, name: &str) -> Result<Vec<u8>, Refused> {
     let digits = text(input, name)?;
     let bad = || ("bad_input", format!("`{name}`: an even number of hexadecimal digits"));
     unhex(digits).ok_or_else(bad)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
-fn broken(error: std::io::Error) -> (&'static str, String) {
+pub(crate) fn broken(error: std::io::Error) -> Refused {
     ("failed", format!("the vault's files: {error}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attempt(secrets: &mut Secrets, passphrase: &str) -> Done {
-        let key = secrets.act("vault.attempt", b"{}", 0).unwrap();
-        let key: age::x25519::Recipient = key["recipient"].as_str().unwrap().parse().unwrap();
-        let sealed = age::encrypt(&key, passphrase.as_bytes()).unwrap();
-        let input = json!({ "ciphertext": hex(&sealed) }).to_string();
-        secrets.act("vault.unlock", input.as_bytes(), 1)
-    }
-
-    #[test]
-    fn a_secret_is_sealed_to_the_vault_and_only_the_passphrase_unlocks_it() {
-        let folder = std::env::temp_dir().join(format!("vault-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut secrets = Secrets::open(folder.clone()).unwrap();
-        assert_eq!(attempt(&mut secrets, "short").unwrap_err().0, "bad_input");
-        let made = attempt(&mut secrets, "correct horse battery").unwrap();
-        let recipient: age::x25519::Recipient =
-            made["recipient"].as_str().unwrap().parse().unwrap();
-        let sealed = hex(&age::encrypt(&recipient, b"canary-value").unwrap());
-        let input = json!({ "name": "token", "ciphertext": sealed }).to_string();
-        secrets.act("vault.add", input.as_bytes(), 2).unwrap();
-        let list = secrets.act("vault.list", b"{}", 3).unwrap().to_string();
-        assert!(list.contains("token") && !list.contains("canary"));
-
-        let mut again = Secrets::open(folder.clone()).unwrap();
-        assert_eq!(again.act("vault.add", input.as_bytes(), 4).unwrap_err().0, "locked");
-        assert_eq!(attempt(&mut again, "correct horse bakery").unwrap_err().0, "wrong_passphrase");
-        let status = attempt(&mut again, "correct horse battery").unwrap();
-        assert_eq!(status["recipient"], made["recipient"]);
-        let other = age::x25519::Identity::generate().to_public();
-        let sealed = hex(&age::encrypt(&other, b"x").unwrap());
-        let input = json!({ "name": "other", "ciphertext": sealed }).to_string();
-        assert_eq!(again.act("vault.add", input.as_bytes(), 5).unwrap_err().0, "bad_input");
-        let long = json!({ "name": "long", "ciphertext": "00".repeat(SECRET_BYTES_MAX + 1) });
-        let long = again.act("vault.add", long.to_string().as_bytes(), 6);
-        assert_eq!(long.unwrap_err().0, "too_large");
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(again.act("vault.list", b"{}", 7).unwrap_err().0, "failed");
-    }
-
-    #[test]
-    fn an_attempt_is_asked_for_first_and_grows_old() {
-        let folder = std::env::temp_dir().join(format!("vault-late-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut secrets = Secrets::open(folder.clone()).unwrap();
-        let unlock = br#"{"ciphertext":"00"}"#;
-        assert_eq!(secrets.act("vault.unlock", unlock, 0).unwrap_err().0, "no_attempt");
-        secrets.act("vault.attempt", b"{}", 0).unwrap();
-        assert_eq!(secrets.act("vault.unlock", unlock, ATTEMPT_MS_MAX + 1).unwrap_err().0, "late");
-        assert_eq!(secrets.act("vault.nosuch", b"{}", 0).unwrap_err().0, "unknown_act");
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
-}
+pub(crate) mod tests;

@@ -107,7 +107,7 @@ impl Performer {
             }
             Ok(((VERSION, FromAudit::Ticket(ticket)), _)) => {
                 // the spec was sent before audit could know of the call, so it is here or never
-                while self.pdp_has_more() {
+                while has_more(self.pdp.as_ref()) {
                     self.hear_pdp();
                 }
                 match self.calls.release(&ticket, now_ms) {
@@ -126,11 +126,10 @@ impl Performer {
         }
     }
 
-    fn pdp_has_more(&self) -> bool {
-        let Some(pdp) = &self.pdp else { return false };
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut watched = [PollFd::new(pdp, PollFlags::IN)];
-        poll(&mut watched, Some(&now)) == Ok(1)
+    /// Whether a word of audit is there, or its end: for who must know all that audit said before.
+    #[must_use]
+    pub fn audit_has_more(&self) -> bool {
+        has_more(self.audit.as_ref())
     }
 
     /// The call began.
@@ -168,6 +167,13 @@ impl Performer {
             self.audit = None;
         }
     }
+}
+
+fn has_more(channel: Option<&Channel>) -> bool {
+    let Some(channel) = channel else { return false };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut watched = [PollFd::new(channel, PollFlags::IN)];
+    poll(&mut watched, Some(&now)) == Ok(1)
 }
 
 /// Whether the input cannot change any more and is the one of the stated digest.

@@ -37,6 +37,12 @@ impl Released {
         self.spec.call
     }
 
+    /// What it performs.
+    #[must_use]
+    pub fn capability(&self) -> &str {
+        &self.spec.capability
+    }
+
     /// The spec, and its two descriptors.
     #[must_use]
     pub fn into_parts(self) -> (Spec, [OwnedFd; 2]) {

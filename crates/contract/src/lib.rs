@@ -22,6 +22,7 @@ pub mod path;
 pub mod perform;
 pub mod piece;
 pub mod rings;
+pub mod secret;
 pub mod statement;
 pub mod uids;
 pub mod url;

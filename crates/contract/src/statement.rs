@@ -288,4 +288,10 @@ pub const PERFORMED: &[(&str, &str)] = &[
     ("vault.attempt", "vault"),
     ("vault.unlock", "vault"),
     ("vault.add", "vault"),
+    ("vault.rotate", "vault"),
+    ("vault.revoke", "vault"),
+    ("vault.lock", "vault"),
+    ("vault.rekey", "vault"),
+    ("vault.passphrase", "vault"),
+    ("vault.recover", "vault"),
 ];
