@@ -184,7 +184,6 @@ pub fn parts(value: &str) -> Result<Vec<Part<'_>>, HeadersError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 mod tests {
     use super::*;
 

@@ -48,7 +48,6 @@ impl Pdp {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 mod tests {
     use super::*;
     use contract::perform::{AgentPlace, Limits};
