@@ -23,13 +23,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// How long one address is tried.
+/// How long one address is tried, and how long a server may take to prove who it is.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept, and how many.
 const IDLE: Duration = Duration::from_secs(20);
 const IDLE_MAX: usize = 64;
 /// Longest headers of a reply, and how many.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 128;
 
 /// Who may use a connection again: its agent, for this host and port, with these versions of these secrets.
@@ -170,7 +170,9 @@ pub(crate) async fn open(
             };
             let name = name.map_err(|_no_name| "not_trusted")?;
             let connector = TlsConnector::from(Arc::new(config));
-            let stream = connector.connect(name, stream).await.map_err(|error| {
+            let connecting = timeout(CONNECT, connector.connect(name, stream)).await;
+            let connected = connecting.map_err(|_elapsed| "not_connected")?;
+            let stream = connected.map_err(|error| {
                 // what rustls says of a certificate or of the protocol comes as invalid data
                 if error.kind() == ErrorKind::InvalidData { "not_trusted" } else { "not_connected" }
             })?;

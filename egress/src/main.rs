@@ -13,6 +13,8 @@ mod request;
 mod settings;
 mod shared;
 mod watched;
+#[cfg(test)]
+mod world;
 
 use channel::performer::{Heard, Performer};
 use channel::tickets::Released;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 pub(crate) struct Reach<'a> {
     /// What the policy left, for this call.
     pub(crate) decided: &'a [AddressRange],
-    /// The box's own addresses.
+    /// The box's own addresses; none while they are not known.
     pub(crate) own: &'a [IpAddr],
 }
 
@@ -21,6 +21,7 @@ impl Reach<'_> {
             || address.is_multicast()
             || matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
         !nobody
+            && !self.own.is_empty()
             && !self.own.iter().any(|own| own.to_canonical() == address)
             && self.decided.iter().any(|range| range.contains(address))
     }
@@ -60,6 +61,7 @@ mod tests {
             let of = of(address);
             let found = (reach(&all).admits(of), reach(&some).admits(of), reach(&[]).admits(of));
             assert_eq!(found, (everywhere, there, false), "{address}");
+            assert!(!Reach { decided: &all, own: &[] }.admits(of), "it could be the box itself");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One request by HTTP: placeholders filled, sent once, its reply read whole and looked through.
 
-use crate::connection::{self, Connection, Owner};
+use crate::connection::{self, Connection, HEAD_BYTES_MAX, Owner};
 use crate::hidden::Hidden;
 use crate::reach::Reach;
 use crate::shared::Shared;
@@ -139,7 +139,11 @@ async fn exchange(
     let request = request(&prepared, connection.is_http2())?;
     let reply = connection.send(request).await.map_err(|error| {
         // a kept connection that its server closed: the request may have arrived, so it is not sent again
-        if error.is_parse() || error.is_user() { "bad_reply" } else { "not_connected" }
+        match () {
+            () if error.is_parse_too_large() => "too_large",
+            () if error.is_parse() || error.is_user() => "bad_reply",
+            () => "not_connected",
+        }
     })?;
     check(&reply, hidden)?;
     let (status, headers) = (reply.status(), reply.headers().clone());
@@ -179,6 +183,10 @@ fn check(reply: &Response<Incoming>, hidden: &Hidden) -> Step<()> {
     }
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err("bad_reply");
+    }
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    if bytes.sum::<usize>() > HEAD_BYTES_MAX {
+        return Err("too_large");
     }
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     let encoded = headers.get_all(CONTENT_ENCODING).iter().any(|value| !plain(value));
