@@ -2,6 +2,7 @@
 //! and an authority that nobody else trusts. No packet leaves it.
 
 mod framing;
+mod http2;
 mod lookups;
 mod secrets;
 mod trust;
