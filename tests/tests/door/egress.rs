@@ -264,7 +264,8 @@ fn echoed(scene: &Scene, caller: &Client) -> Result<()> {
         let notices = scene.operated.krux(&["notices"])?.to_string();
         ensure!(notices.contains("caller is paused: a reply held a secret"), "{notices}");
         scene.operated.krux(&["agent", "resume", "caller"])?;
-        ensure!(caller.call("agent.whoami", &json!({})).code() == "ok", "{path}: not resumed");
+        let resumed = scene.told(caller.call("agent.whoami", &json!({})));
+        ensure!(resumed.status == 200, "{path}: not resumed: {resumed:?}");
     }
     // three were lent: none is left within this hour
     let input = json!({ "url": scene.url("/ok/first"), "headers": { "authorization": BEARER } });
