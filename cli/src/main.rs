@@ -11,6 +11,7 @@ mod dev;
 mod ended;
 mod keep;
 mod machine;
+mod network;
 mod operators;
 mod pair;
 mod policy;
@@ -38,6 +39,7 @@ use std::process::ExitCode;
   krux approve list; krux approve accept CALL
   krux operator group add release-managers ann
   krux vault unlock; krux secret add ci --host api.example.com --path '/v1/**' --agent build-1 < token.txt
+  krux network trust corp --host git.corp.example < authority.pem
   krux audit export ledger.bin; krux audit verify ledger.bin
   krux policy explain policies/team.yaml --agent build-1 --capability filesystem.read --input '{\"path\":\"a.key\"}'
   krux policy shadow start mine.yaml; krux policy shadow show
@@ -110,6 +112,9 @@ enum Command {
     /// The vault: made, unlocked, locked, given other keys.
     #[command(subcommand)]
     Vault(vault::Command),
+    /// The network for calls: name servers, private authorities.
+    #[command(subcommand)]
+    Network(network::Command),
     /// Cages: whether they hold.
     #[command(subcommand)]
     Cage(cage::Cages),
@@ -206,6 +211,7 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
         Command::Policy(command) => policy::at_desk(desk, command, json),
         Command::Secret(command) => secret::run(desk, command, json),
         Command::Vault(command) => vault::run(desk, command, json),
+        Command::Network(command) => network::run(desk, command, json),
         Command::Cage(command) => cage::run(desk, command, json),
         Command::Service(command) => machine::services(desk, command, json),
         Command::Logs => machine::logs(desk, json),

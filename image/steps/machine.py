@@ -54,7 +54,8 @@ def variables(arch, target):
 
 
 def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, serial="mon:stdio",
-            reboot=True, kernel=None, initrd=None, append=None, second=None, forward=(), nbd=None, read=()):
+            reboot=True, kernel=None, initrd=None, append=None, second=None, forward=(), outside=False,
+            nbd=None, read=()):
     """The environment and the words that start the machine, through the tools tree."""
     code = tools.tree_path() / FIRMWARE[arch][0]
     if not code.exists():
@@ -72,7 +73,7 @@ def command(arch, disk, firmware_variables, *, bus="virtio", memory_mib=512, ser
              *bus_devices(bus, bootable=not kernel), "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
              "-serial", serial]
     ports = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forward)
-    words += ["-netdev", f"user,id=net,restrict=on{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]
+    words += ["-netdev", f"user,id=net,restrict={'off' if outside else 'on'}{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]
     if second:
         words += ["-drive", f"if=none,id=second,format=raw,file={second}", "-device", "virtio-blk-pci,drive=second"]
     if not reboot:

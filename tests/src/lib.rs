@@ -8,10 +8,11 @@ mod machine;
 pub mod nbd;
 mod operated;
 mod operator;
+pub mod outside;
 
 pub use disk::{Disk, Part};
 pub use machine::{CLOCK_BY_KERNEL, Machine, Options};
-pub use operated::{Client, Event, Events, Operated, Reply, krux, krux_program};
+pub use operated::{Client, Event, Events, Operated, Reply, krux, krux_program, krux_with};
 pub use operator::Operator;
 
 use anyhow::{Context, Result, ensure};

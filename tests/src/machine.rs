@@ -44,6 +44,8 @@ pub struct Options {
     pub direct: Option<[String; 3]>,
     /// Ports of this machine, on loopback, and the box's ports that they lead to.
     pub forward: Vec<(u16, u16)>,
+    /// The box reaches what this machine reaches; this machine's loopback is 10.0.2.2 to it.
+    pub outside: bool,
     /// A disk behind an NBD server's socket in place of the file.
     pub nbd: Option<std::path::PathBuf>,
 }
@@ -60,6 +62,7 @@ impl Options {
             second: None,
             direct: None,
             forward: Vec::new(),
+            outside: false,
             nbd: None,
         }
     }
@@ -105,6 +108,9 @@ impl Machine {
         }
         for (here, there) in &options.forward {
             command.args(["--forward", &format!("{here}:{there}")]);
+        }
+        if options.outside {
+            command.arg("--outside");
         }
         if let Some(socket) = &options.nbd {
             command.arg("--nbd").arg(socket);

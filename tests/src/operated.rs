@@ -4,7 +4,7 @@
 use crate::{Disk, Image, Machine, Options, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -56,9 +56,25 @@ fn free_port() -> Result<u16> {
 /// # Errors
 /// When it cannot be run.
 pub fn krux(config: &std::path::Path, words: &[&str]) -> Result<(i32, Vec<Json>, String)> {
+    krux_with(config, words, b"")
+}
+
+/// The same, with what it reads from standard input.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn krux_with(
+    config: &std::path::Path,
+    words: &[&str],
+    input: &[u8],
+) -> Result<(i32, Vec<Json>, String)> {
     let mut command = Command::new(krux_program()?);
     command.arg("--config").arg(config).arg("--json").args(words);
-    let output = command.stdin(Stdio::null()).output()?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // short enough for the pipe; a command that reads none of it may be gone by now
+    child.stdin.take().context("stdin")?.write_all(input).ok();
+    let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -156,6 +172,16 @@ impl Operated {
     /// When it does not.
     pub fn krux(&self, words: &[&str]) -> Result<Json> {
         let (code, lines, errors) = self.try_krux(words)?;
+        ensure!(code == 0, "krux {words:?}: exit code {code}: {errors}");
+        Ok(lines.into_iter().next().unwrap_or_default())
+    }
+
+    /// Runs krux on what it reads from standard input, at most 64 KiB; it must succeed; its first line.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn krux_on(&self, words: &[&str], input: &str) -> Result<Json> {
+        let (code, lines, errors) = krux_with(&self.config, words, input.as_bytes())?;
         ensure!(code == 0, "krux {words:?}: exit code {code}: {errors}");
         Ok(lines.into_iter().next().unwrap_or_default())
     }

@@ -16,6 +16,8 @@ mod codes;
 mod cuts;
 #[path = "door/desk.rs"]
 mod desk;
+#[path = "door/egress.rs"]
+mod egress;
 #[path = "door/expecting.rs"]
 mod expecting;
 #[path = "door/forged.rs"]
