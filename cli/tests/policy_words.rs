@@ -108,17 +108,32 @@ fn an_operator_is_told_what_nearly_spoke_and_the_smallest_change() {
     assert!(said.contains("autonomous if in this call path were "), "{said}");
 }
 
-/// What `reach` says of a text with these rules more: its exit code, and from whom to whom.
+/// What `reach` says of `team` without its rules on the network, and with these more: its exit code, and from whom to
+/// whom.
 fn reach(rules: &str, words: &[&str]) -> (Option<i32>, Vec<(String, String)>, Json) {
     let directory = directory(&format!("reach-{}", rules.len() + words.len()));
     let file = directory.join("policy.yaml");
     let team = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/team.yaml");
-    let text = format!("{}{rules}", std::fs::read_to_string(team).unwrap());
-    std::fs::write(&file, text).unwrap();
-    let file = file.to_str().unwrap().to_owned();
-    let head = ["policy", "reach", &file, SYSTEM[0], SYSTEM[1]];
-    let (code, said) = json(&[&head[..], words].concat());
+    let team = std::fs::read_to_string(team).unwrap();
+    let parts: Vec<&str> = team.split_inclusive('\n').collect();
+    let mut kept = String::new();
+    for rule in parts.chunk_by(|_, line| !line.starts_with("  - name: ")) {
+        let rule = rule.concat();
+        if !rule.contains("capabilities: [network.") {
+            kept.push_str(&rule);
+        }
+    }
+    assert!(kept.len() < team.len());
+    std::fs::write(&file, format!("{kept}{rules}")).unwrap();
+    let (code, ways, said) = reach_of(file.to_str().unwrap(), words);
     std::fs::remove_dir_all(&directory).unwrap();
+    (code, ways, said)
+}
+
+/// The same of a file as it is.
+fn reach_of(file: &str, words: &[&str]) -> (Option<i32>, Vec<(String, String)>, Json) {
+    let head = ["policy", "reach", file, SYSTEM[0], SYSTEM[1]];
+    let (code, said) = json(&[&head[..], words].concat());
     let all = said.get("reaches").and_then(Json::as_array).cloned().unwrap_or_default();
     let of = |one: &Json, key: &str| one.get(key).and_then(Json::as_str).unwrap().to_owned();
     let ways = all.iter().map(|one| (of(one, "from"), of(one, "to"))).collect();
@@ -184,6 +199,26 @@ fn agents_reach_each_other_by_what_they_share_and_by_nothing_else() {
     // from one of them
     let (_, ways, _) = reach(&rules, &["--with-approvals", "--from", "build-3"]);
     assert!(ways.iter().all(|(from, _)| from == "build-3") && !ways.is_empty(), "{ways:?}");
+}
+
+#[test]
+fn shipped_policies_say_which_agents_the_network_joins() {
+    for (name, without, with) in
+        [("personal", true, true), ("team", true, true), ("restricted", false, false)]
+    {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../policies/{name}.yaml"));
+        let file = file.to_str().unwrap();
+        let has = |words: &[&str]| {
+            let names = ["--agent", "a", "--agent", "b"];
+            let (code, ways, said) = reach_of(file, &[&names[..], words].concat());
+            assert!(code == Some(0) || code == Some(1), "{name}: {said}");
+            let joined = ways.contains(&("a".to_owned(), "b".to_owned()));
+            let named = ways.iter().any(|(_, to)| to == "machines of any name");
+            assert_eq!(joined, named, "{name}: {said}");
+            joined
+        };
+        assert_eq!((has(&[]), has(&["--with-approvals"])), (without, with), "{name}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod graph;
 mod inputs;
+mod machines;
 
 use super::{SetFiles, read_set};
 use crate::render;
@@ -173,7 +174,11 @@ fn witness(
 ) -> Result<Option<Witness>> {
     let call = Call { agent, capability: declaration.name, version: declaration.version };
     let facts = Facts::default();
-    if compiled.decide(&call, &input.effects, &facts).answer > most {
+    let by_engine = compiled.decide(&call, &input.effects, &facts);
+    // a call whose name may lead to no address is blocked (docs/decisions/0024)
+    if by_engine.answer > most
+        || compiled.reach(&call, &input.effects, &facts, &by_engine, false).is_err()
+    {
         return Ok(None);
     }
     let decision = decide(compiled.set(), &call, &input.effects, &facts);

@@ -34,6 +34,7 @@ pub use answer::{Answer, Because, Call, CapabilityName, Decided, Decision, Facts
 pub use compiled::{Compiled, TooManyStates};
 pub use decide::decide;
 pub use format::{FormatError, format};
+pub use glob::Glob;
 pub use parse::{ParseError, parse};
 pub use quantity::{Bytes, Rate, Span};
 pub use question::{

@@ -1,27 +1,26 @@
 //! Inputs of a capability, one of each sort that rules tell apart.
 
+use super::machines::{self, Machine};
 use anyhow::{Context, Result, bail, ensure};
 use capabilities::programs::OPEN;
 use capabilities::{Declaration, Parameter, Shape, Source};
 use contract::effect::{Effect, Field, Kind, Value};
-use policy::{Network, Set, Test, values_alike};
+use contract::url::{Host, Url};
+use policy::{Set, Test, values_alike};
 use serde_json::{Map, Value as Json, json};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 /// Most inputs of one capability.
 const INPUTS_MAX: usize = 1_000_000;
 /// Hexadecimal digits of a digest.
 const DIGEST_DIGITS: usize = 64;
-/// Addresses that are of no one machine, which no capability takes: rules do not tell them from others, so that this
-/// does.
-const NO_MACHINES: [&str; 5] = ["0.0.0.0", "224.0.0.0/3", "::", "::ffff:0.0.0.0/96", "ff00::/8"];
-
 /// An input that its capability accepts.
 #[derive(Debug, Clone)]
 pub(super) struct Input {
     pub(super) json: Json,
     pub(super) effects: Vec<Effect>,
-    /// The machines that it connects to, in the words of rules.
+    /// The machines that it connects to, or that answer for the name, in the words of rules.
     pub(super) machine: Option<String>,
 }
 
@@ -74,7 +73,9 @@ pub(super) fn all(set: &Set, declaration: &Declaration) -> Result<Vec<Input>> {
 fn choices(set: &Set, declaration: &Declaration, parameter: &Parameter) -> Result<Vec<Choice>> {
     let plain = |value: Json| Choice { value: Some(value), machine: None };
     let mut choices: Vec<Choice> = match parameter.shape {
-        Shape::OneOf(words) => words.iter().map(|word| plain(json!(word))).collect(),
+        Shape::OneOf(words) => {
+            words_apart(set, declaration, parameter, words).into_iter().map(plain).collect()
+        }
         // no rule can ask about arguments
         Shape::OpenCommand => {
             OPEN.iter().map(|program| plain(json!([program.name, "a.py"]))).collect()
@@ -82,6 +83,19 @@ fn choices(set: &Set, declaration: &Declaration, parameter: &Parameter) -> Resul
         Shape::Digest => digests(set).into_iter().map(|digest| plain(json!(digest))).collect(),
         Shape::Places => places(set)?,
         Shape::Text { bytes_max } => texts(set, declaration, parameter, bytes_max)?,
+        Shape::Host => hosts(set, declaration, parameter)?,
+        Shape::Url => urls(set)?,
+        Shape::Number { max } if is_port(declaration, parameter) => {
+            let ports = machines::ports(set)?.into_iter().filter(|port| u64::from(*port) <= max);
+            ports.map(|port| plain(json!(port))).collect()
+        }
+        // a call with secrets has the effects of the one without, and more: what is let through with is let through
+        // without, to the same machine
+        Shape::Headers if !parameter.required => Vec::new(),
+        // what comes into no effect no rule tells apart
+        Shape::Flag if !parameter.required && sources(declaration, parameter).is_empty() => {
+            Vec::new()
+        }
         _ => bail!("no inputs are known of this shape: a defect in this program"),
     };
     if !parameter.required {
@@ -125,31 +139,85 @@ fn texts(
     Ok(lengths.into_iter().map(text).collect())
 }
 
+/// Where a parameter comes into effects.
+fn sources(declaration: &Declaration, parameter: &Parameter) -> Vec<(Kind, Field, Source)> {
+    let each = declaration.effects.iter().flat_map(|template| {
+        template.fields.iter().map(|(field, source)| (template.kind, *field, *source))
+    });
+    each.filter(|(.., source)| source.parameter() == Some(parameter.name)).collect()
+}
+
+fn is_port(declaration: &Declaration, parameter: &Parameter) -> bool {
+    let sources = sources(declaration, parameter);
+    let port = (Kind::Connect, Field::Port);
+    !sources.is_empty() && sources.iter().all(|(kind, field, _)| (*kind, *field) == port)
+}
+
+/// Of words, one of each sort.
+fn words_apart(
+    set: &Set,
+    declaration: &Declaration,
+    parameter: &Parameter,
+    words: &[&str],
+) -> Vec<Json> {
+    let sources = sources(declaration, parameter);
+    let as_it_stands =
+        |source: &Source| matches!(source, Source::TextOr(..) | Source::Parameter(_));
+    if !sources.iter().all(|(.., source)| as_it_stands(source)) {
+        return words.iter().map(|word| json!(word)).collect();
+    }
+    let tests = sources.iter().flat_map(|(kind, field, _)| machines::tests(set, &[*kind], *field));
+    let tests: Vec<Test> = tests.collect();
+    let mut seen = BTreeSet::new();
+    let apart = words.iter().filter(|word| seen.insert(machines::holding(&tests, word)));
+    apart.map(|word| json!(word)).collect()
+}
+
 /// Places of every sort of address and port.
 fn places(set: &Set) -> Result<Vec<Choice>> {
-    let none: Option<Vec<Network>> = NO_MACHINES.iter().map(|text| Network::read(text)).collect();
-    let none = none.context("a network that is none: a defect in this program")?;
-    let apart: Vec<Test> = none.iter().map(|one| Test::Networks(vec![*one])).collect();
-    let mut addresses: Vec<(IpAddr, String)> = Vec::new();
-    for alike in values_alike(set, Kind::Connect, Field::Address, &apart)? {
-        let Value::Text(ip) = &alike.value else { continue };
-        let ip: IpAddr = ip.parse().context("an address that is none")?;
-        if !none.iter().any(|network| network.contains(ip)) {
-            addresses.push((ip, alike.said));
-        }
-    }
-    let ports = values_alike(set, Kind::Connect, Field::Port, &[Test::Numbers(vec![(0, 0)])])?;
-    let is_any = addresses.len() == 1;
+    let ports = machines::ports(set)?;
     let mut choices = Vec::new();
-    for (ip, said) in &addresses {
-        let said = if is_any { "any address" } else { said };
+    for Machine { host, place } in machines::addresses(set)? {
+        let Host::Address(ip) = host else { continue };
+        let at = |port: &u16| Choice {
+            value: Some(json!([SocketAddr::new(ip, *port).to_string()])),
+            machine: Some(place.clone()),
+        };
+        choices.extend(ports.iter().map(at));
+    }
+    Ok(choices)
+}
+
+/// Hosts of every sort. An address that is only looked up leads to itself, and nobody hears of it.
+fn hosts(set: &Set, declaration: &Declaration, parameter: &Parameter) -> Result<Vec<Choice>> {
+    let connects =
+        sources(declaration, parameter).iter().any(|(.., s)| matches!(s, Source::AddressOf(_)));
+    let mut machines = machines::names(set)?;
+    if connects {
+        machines.extend(machines::addresses(set)?);
+    }
+    let choice = |Machine { host, place }: Machine| Choice {
+        value: Some(json!(host.to_string())),
+        machine: Some(place),
+    };
+    Ok(machines.into_iter().map(choice).collect())
+}
+
+/// URLs of every sort of host, port and path. No effect has the scheme.
+fn urls(set: &Set) -> Result<Vec<Choice>> {
+    let mut machines = machines::names(set)?;
+    machines.extend(machines::addresses(set)?);
+    let (ports, paths) = (machines::ports(set)?, machines::url_paths(set)?);
+    let count = machines.len().saturating_mul(ports.len()).saturating_mul(paths.len());
+    ensure!(count <= INPUTS_MAX, "more than {INPUTS_MAX} URLs that rules tell apart");
+    let mut choices = Vec::with_capacity(count);
+    for Machine { host, place } in &machines {
         for port in &ports {
-            if let Value::Number(number) = &port.value
-                && let Ok(number) = u16::try_from(*number)
-            {
-                let place = json!([SocketAddr::new(*ip, number).to_string()]);
-                let machine = Some(format!("machines at {said}"));
-                choices.push(Choice { value: Some(place), machine });
+            for target in &paths {
+                let (host, port, target) = (host.clone(), *port, target.clone());
+                let url = Url { tls: true, host, port, target };
+                let text = format!("https://{}{}", url.authority(), url.target);
+                choices.push(Choice { value: Some(json!(text)), machine: Some(place.clone()) });
             }
         }
     }
