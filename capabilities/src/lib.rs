@@ -60,6 +60,7 @@ pub const CATALOGUE: &[&Declaration] = &[
     &network::DNS_LOOKUP,
     &network::HTTP_REQUEST,
     &network::TCP_CHECK,
+    &network::WEBHOOK,
     &process::RUN,
     &process::RUN_CODE,
     &admin::BOOT,

@@ -10,6 +10,9 @@ use contract::effect::{Field, Kind};
 
 const EGRESS: Performer = Performer::Service("egress");
 
+/// Longest body of a webhook's event, and longest id of one, in bytes.
+const WEBHOOK_BODY_BYTES_MAX: usize = 64 << 10;
+const WEBHOOK_ID_BYTES_MAX: usize = 128;
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -34,6 +37,29 @@ const TIMED_OUT: Failure = Failure {
     code: "timed_out",
     when: "there was no whole answer within 30 seconds",
     next: "try again later, or ask for less",
+};
+
+const NOT_TRUSTED: Failure = Failure {
+    code: "not_trusted",
+    when: "the server does not prove that it is the host: no certificate of a known authority, for another \
+           name, out of date",
+    next: "nothing; an operator can name a private authority for the host",
+};
+const BAD_REPLY: Failure = Failure {
+    code: "bad_reply",
+    when: "what came is no reply of HTTP, or one that can be read in two ways",
+    next: "tell the server's owner",
+};
+const SECRET_REFUSED: Failure = Failure {
+    code: "secret_refused",
+    when: "there is no secret of this name that is bound to this agent, host, port, method and path, or it is \
+           used up, or expired; or the URL is of http",
+    next: "check the name and the binding with secrets.list",
+};
+const VAULT_LOCKED: Failure = Failure {
+    code: "vault_locked",
+    when: "nobody has unlocked the vault since the box started",
+    next: "ask an operator to unlock it",
 };
 
 const REQUEST: &[Template] = &[
@@ -98,17 +124,8 @@ pub(crate) static HTTP_REQUEST: Declaration = Declaration {
         ADDRESS_REFUSED,
         NOT_CONNECTED,
         TIMED_OUT,
-        Failure {
-            code: "not_trusted",
-            when: "the server does not prove that it is the host: no certificate of a known authority, for another \
-                   name, out of date",
-            next: "nothing; an operator can name a private authority for the host",
-        },
-        Failure {
-            code: "bad_reply",
-            when: "what came is no reply of HTTP, or one that can be read in two ways",
-            next: "tell the server's owner",
-        },
+        NOT_TRUSTED,
+        BAD_REPLY,
         Failure {
             code: "too_large",
             when: "the reply is longer than 4 MiB, or its headers than 64 KiB",
@@ -119,22 +136,13 @@ pub(crate) static HTTP_REQUEST: Declaration = Declaration {
             when: "a secret was sent, and the reply is compressed: nobody can see whether the secret is in it",
             next: "ask the service for plain replies",
         },
-        Failure {
-            code: "secret_refused",
-            when: "there is no secret of this name that is bound to this agent, host, port, method and path, or it is \
-                   used up, or expired; or the URL is of http",
-            next: "check the name and the binding with secrets.list",
-        },
+        SECRET_REFUSED,
         Failure {
             code: "secret_in_reply",
             when: "the reply held a secret that this call was lent, as it is or encoded; it is not given",
             next: "nothing: calls are refused until an operator has looked at it",
         },
-        Failure {
-            code: "vault_locked",
-            when: "nobody has unlocked the vault since the box started",
-            next: "ask an operator to unlock it",
-        },
+        VAULT_LOCKED,
         BAD_BASE64,
     ],
     examples: &[
@@ -155,6 +163,83 @@ const BAD_BASE64: Failure = Failure {
     code: "bad_base64",
     when: "`body` is no base64 and `base64` is true",
     next: "encode it (RFC 4648, section 4), or leave `base64` out",
+};
+
+const WEBHOOK_EFFECTS: &[Template] = &[
+    does(
+        Kind::Connect,
+        &[
+            (Field::Host, Source::HostOf("url")),
+            (Field::Address, Source::AddressOf("url")),
+            (Field::Port, Source::PortOf("url")),
+            (Field::Method, Source::Text("POST")),
+            (Field::UrlPath, Source::UrlPathOf("url")),
+            (Field::Bytes, Source::LengthOf("body")),
+        ],
+    ),
+    does(
+        Kind::Secret,
+        &[
+            (Field::Name, Source::Parameter("secret")),
+            (Field::Host, Source::HostOf("url")),
+            (Field::Port, Source::PortOf("url")),
+            (Field::Method, Source::Text("POST")),
+            (Field::UrlPath, Source::UrlPathOf("url")),
+        ],
+    ),
+];
+
+pub(crate) static WEBHOOK: Declaration = Declaration {
+    name: "network.webhook",
+    version: 1,
+    purpose: "Tells a service that something happened: sends one JSON text by POST, signed with a key that stays in \
+              the box (Standard Webhooks: the headers webhook-id, webhook-timestamp and webhook-signature). Nothing of \
+              the reply is given but whether it was taken.",
+    when: "To notify a service that checks such signatures. For any other request use network.http_request.",
+    parameters: &[
+        required("url", Shape::Url, "the receiver, by https"),
+        required(
+            "secret",
+            Shape::Text { bytes_max: contract::secret::NAME_BYTES_MAX },
+            "the name of the secret of kind webhook that signs",
+        ),
+        required(
+            "id",
+            Shape::Text { bytes_max: WEBHOOK_ID_BYTES_MAX },
+            "letters, digits, `-` and `_`; the same for the same event, so that its receiver knows one that comes twice",
+        ),
+        required("body", Shape::Text { bytes_max: WEBHOOK_BODY_BYTES_MAX }, "the JSON text"),
+    ],
+    answers: &[("status", "of the reply, 200 to 299")],
+    effects: WEBHOOK_EFFECTS,
+    performer: EGRESS,
+    risk: Risk::R2,
+    undo: None,
+    failures: &[
+        NOT_RESOLVED,
+        ADDRESS_REFUSED,
+        NOT_CONNECTED,
+        TIMED_OUT,
+        NOT_TRUSTED,
+        BAD_REPLY,
+        Failure {
+            code: "not_taken",
+            when: "the receiver answered, and not with a status of 200 to 299",
+            next: "look at what the receiver says of the event; send it again with the same id",
+        },
+        Failure {
+            code: "bad_event",
+            when: "`id` is no word of letters, digits, `-` and `_`, or `body` is no JSON text",
+            next: "correct it",
+        },
+        SECRET_REFUSED,
+        VAULT_LOCKED,
+    ],
+    examples: &[Example {
+        title: "a build is done",
+        input: "{\"url\":\"https://hooks.example.org/builds\",\"secret\":\"builds\",\"id\":\"build-17\",\"body\":\"{\\\"type\\\":\\\"build.done\\\"}\"}",
+        ends: "secret_refused",
+    }],
 };
 
 pub(crate) static DNS_LOOKUP: Declaration = Declaration {

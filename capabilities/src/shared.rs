@@ -75,6 +75,7 @@ const TABLE: &[(&str, Shared)] = &[
     ("network.dns_lookup", Shared::Machines),
     ("network.http_request", Shared::Machines),
     ("network.tcp_check", Shared::Machines),
+    ("network.webhook", Shared::Machines),
     ("process.run", Shared::Nothing),
     ("process.run_code", Shared::Machines),
     // a service says how it ended and began

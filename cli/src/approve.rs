@@ -219,7 +219,7 @@ pub(crate) fn notices(desk: &Desk, acknowledge: Option<&str>, as_json: bool) -> 
     for notice in answer.get("notices").and_then(Json::as_array).into_iter().flatten() {
         let text = |name: &str| notice.get(name).map(render::text).unwrap_or_default();
         let at = notice.get("wall_us").and_then(Json::as_u64).unwrap_or(0);
-        render::line(&format!("{} {} {}", render::time(at), text("call"), text("text")));
+        render::line(&format!("{} {} {}", hours::written(at), text("call"), text("text")));
     }
     if acknowledge.is_some() {
         render::line("acknowledged");

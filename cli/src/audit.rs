@@ -193,7 +193,7 @@ fn as_line(envelope: &Envelope) -> String {
     contract::effect::visible(&format!(
         "{:>7} {} {:8} {:8} {who:12} {} {how} {}",
         envelope.sequence,
-        render::time(envelope.wall_us),
+        hours::written(envelope.wall_us),
         call_digits(envelope).unwrap_or_default().get(..8).unwrap_or("-"),
         kind.as_str().unwrap_or_default(),
         what.unwrap_or_default(),

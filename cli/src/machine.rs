@@ -64,7 +64,7 @@ fn clock(status: &Json) -> String {
     } else {
         ""
     };
-    format!("{}{said}", render::time(wall_us))
+    format!("{}{said}", hours::written(wall_us))
 }
 
 /// How each ring was when it was last tried.

@@ -20,6 +20,7 @@ mod render;
 mod sealing;
 mod secret;
 mod vault;
+mod webhook;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -115,6 +116,9 @@ enum Command {
     /// The network for calls: name servers, private authorities.
     #[command(subcommand)]
     Network(network::Command),
+    /// Webhooks: services that the box tells what happens, signed.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Cages: whether they hold.
     #[command(subcommand)]
     Cage(cage::Cages),
@@ -211,6 +215,7 @@ fn at_desk(desk: &Desk, command: &Command, json: bool) -> Result<Ended> {
         Command::Policy(command) => policy::at_desk(desk, command, json),
         Command::Secret(command) => secret::run(desk, command, json),
         Command::Vault(command) => vault::run(desk, command, json),
+        Command::Webhook(command) => webhook::run(desk, command, json),
         Command::Network(command) => network::run(desk, command, json),
         Command::Cage(command) => cage::run(desk, command, json),
         Command::Service(command) => machine::services(desk, command, json),

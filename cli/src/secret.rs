@@ -62,7 +62,8 @@ pub(crate) enum Command {
 /// What a secret is made of.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Made {
-    /// `token`: the value as it is. `basic`: base 64 of `user:value`, for `Authorization: Basic`.
+    /// `token`: the value as it is. `basic`: base 64 of `user:value`, for `Authorization: Basic`. `webhook`: a key
+    /// (`whsec_…`) that signs what network.webhook sends.
     #[arg(long, value_enum, default_value_t = Kind::Token)]
     kind: Kind,
     /// The user of a `basic` one.
@@ -74,6 +75,7 @@ pub(crate) struct Made {
 enum Kind {
     Token,
     Basic,
+    Webhook,
 }
 
 impl Made {
@@ -82,6 +84,7 @@ impl Made {
         let text = sealing::input()?;
         match (self.kind, &self.user) {
             (Kind::Token, None) => Ok(Value::Token(text)),
+            (Kind::Webhook, None) => Ok(Value::Webhook(text)),
             (Kind::Basic, Some(user)) => Ok(Value::Basic { user: user.clone(), password: text }),
             _ => Err(failed(Ended::Usage, "--user is for --kind basic, which needs it")),
         }
@@ -115,7 +118,7 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
 }
 
 /// The recipient of the secrets.
-fn recipient(desk: &Desk) -> Result<String> {
+pub(crate) fn recipient(desk: &Desk) -> Result<String> {
     let status = desk.perform("vault.status", "{}")?;
     if status.get("state").and_then(Json::as_str) == Some("empty") {
         return Err(failed(
@@ -127,7 +130,7 @@ fn recipient(desk: &Desk) -> Result<String> {
 }
 
 /// Seals a secret and sends it.
-fn put(desk: &Desk, recipient: &str, act: &str, sealed: &Sealed) -> Result<Json> {
+pub(crate) fn put(desk: &Desk, recipient: &str, act: &str, sealed: &Sealed) -> Result<Json> {
     sealed.check().map_err(|error| failed(Ended::Usage, error.to_string()))?;
     let ciphertext = sealing::seal(recipient, &serde_json::to_vec(sealed)?)?;
     let input = json!({

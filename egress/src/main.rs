@@ -13,6 +13,7 @@ mod request;
 mod settings;
 mod shared;
 mod watched;
+mod webhook;
 #[cfg(test)]
 mod world;
 

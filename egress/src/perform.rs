@@ -2,7 +2,7 @@
 
 use crate::reach::Reach;
 use crate::shared::Shared;
-use crate::{connection, names, request};
+use crate::{connection, names, request, webhook};
 use capabilities::{Accepted, Argument};
 use channel::sealed;
 use channel::tickets::Released;
@@ -70,6 +70,7 @@ async fn dispatch(shared: &Shared, spec: &Spec, bytes: &[u8]) -> Result<Json, Fa
     }
     let done = match spec.capability.as_str() {
         "network.http_request@1" => request::perform(shared, spec, &input).await,
+        "network.webhook@1" => webhook::perform(shared, spec, &input).await,
         "network.dns_lookup@1" => look_up(shared, &input).await,
         "network.tcp_check@1" => check(shared, spec, &input).await,
         _ => Err("unknown_capability"),

@@ -25,36 +25,33 @@ use zeroize::{Zeroize, Zeroizing};
 const REPLY_BYTES_MAX: usize = 4 << 20;
 
 /// What a step gives, or the code of a failure.
-type Step<T> = Result<T, &'static str>;
+pub(crate) type Step<T> = Result<T, &'static str>;
 
 /// What goes on the wire, but for where it goes.
-struct Prepared {
-    method: Method,
-    url: Url,
+pub(crate) struct Prepared {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// What must not stand in the reply.
+    pub(crate) hidden: Hidden,
+    /// The versions of the secrets that it was made with.
+    pub(crate) versions: Vec<(String, u64)>,
+}
+
+/// What came back, whole.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    hidden: Hidden,
-    versions: Vec<(String, u64)>,
+    address: String,
 }
 
 /// `network.http_request`.
 pub(crate) async fn perform(shared: &Shared, spec: &Spec, input: &Accepted) -> Step<Json> {
     let prepared = prepare(shared, spec, input).await?;
-    let own = shared.own();
-    let reach = Reach { decided: &spec.reach, own: &own };
-    let owner = Owner {
-        agent: spec.agent.name.clone(),
-        host: prepared.url.host.clone(),
-        port: prepared.url.port,
-        tls: prepared.url.tls,
-        secrets: prepared.versions.clone(),
-    };
-    let kept = shared.idle.take(&owner, reach);
-    let connection = match kept {
-        Some(connection) => connection,
-        None => open(shared, &prepared.url, reach).await?,
-    };
-    exchange(shared, prepared, owner, connection).await
+    let reply = exchange(shared, spec, prepared).await?;
+    Ok(answer(&reply))
 }
 
 /// Takes the input apart, and borrows what its placeholders stand for.
@@ -128,13 +125,22 @@ async fn open(shared: &Shared, url: &Url, reach: Reach<'_>) -> Step<Connection> 
     connection::open(&addresses, &url.host, url.port, tls).await
 }
 
-/// Sends the request and reads its reply.
-async fn exchange(
-    shared: &Shared,
-    prepared: Prepared,
-    owner: Owner,
-    mut connection: Connection,
-) -> Step<Json> {
+/// Sends a request once, over a connection that is kept or a new one, and reads its reply.
+pub(crate) async fn exchange(shared: &Shared, spec: &Spec, prepared: Prepared) -> Step<Reply> {
+    let own = shared.own();
+    let reach = Reach { decided: &spec.reach, own: &own };
+    let owner = Owner {
+        agent: spec.agent.name.clone(),
+        host: prepared.url.host.clone(),
+        port: prepared.url.port,
+        tls: prepared.url.tls,
+        secrets: prepared.versions.clone(),
+    };
+    let kept = shared.idle.take(&owner, reach);
+    let mut connection = match kept {
+        Some(connection) => connection,
+        None => open(shared, &prepared.url, reach).await?,
+    };
     let hidden = &prepared.hidden;
     let request = request(&prepared, connection.is_http2())?;
     let reply = connection.send(request).await.map_err(|error| {
@@ -154,7 +160,7 @@ async fn exchange(
     }
     let address = connection.address.to_string();
     shared.idle.keep(owner, connection);
-    Ok(answer(status, &headers, &body, &address))
+    Ok(Reply { status, headers, body, address })
 }
 
 fn request(prepared: &Prepared, is_http2: bool) -> Step<Request<Full<Bytes>>> {
@@ -201,7 +207,8 @@ async fn read(reply: Response<Incoming>) -> Step<Bytes> {
     }
 }
 
-fn answer(status: StatusCode, headers: &HeaderMap, body: &Bytes, address: &str) -> Json {
+fn answer(reply: &Reply) -> Json {
+    let Reply { status, headers, body, address } = reply;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers: Vec<Json> = headers
         .iter()

@@ -6,6 +6,7 @@ mod http2;
 mod lookups;
 mod secrets;
 mod trust;
+mod webhooks;
 
 use crate::connection::Idle;
 use crate::lend::Vault;

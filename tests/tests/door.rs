@@ -40,3 +40,5 @@ mod streams;
 mod verdicts;
 #[path = "door/votes.rs"]
 mod votes;
+#[path = "door/webhooks.rs"]
+mod webhooks;

@@ -93,14 +93,15 @@ impl Lending {
         let places = call.places.get(name).filter(|_places| !call.lent.contains(name));
         let places = places.ok_or(NotLent::NoTicket)?;
         let opened = secrets.opened.as_ref().ok_or(NotLent::Locked)?;
-        let binding = &opened.held(name).ok_or(NotLent::NotBound)?.binding;
+        let held = opened.held(name).ok_or(NotLent::NotBound)?;
+        let binding = &held.binding;
         let bound =
             places.iter().all(|place| admits(binding, &call.agent, &call.capability, place));
         let expired = binding.expires_s.is_some_and(|end| now.wall_s >= end);
         let uses = self.uses.entry(name.to_owned()).or_default();
         let count = uses.count(now.boot_ms);
         let used_up = binding.uses_per_hour.is_some_and(|most| count >= most);
-        if !bound || expired || used_up {
+        if !bound || !held.kind.is_for(&call.capability) || expired || used_up {
             return Err(NotLent::NotBound);
         }
         let lent = secrets.value(name).ok_or(NotLent::NotBound)?;

@@ -65,7 +65,7 @@ impl Drop for Record {
 
 fn forget(value: Value) {
     match value {
-        Value::Token(mut value) => value.zeroize(),
+        Value::Token(mut value) | Value::Webhook(mut value) => value.zeroize(),
         Value::Basic { mut user, mut password } => {
             user.zeroize();
             password.zeroize();
@@ -139,6 +139,9 @@ impl Record {
                 let value = Bytes(base64::write(pair.as_bytes()).into_bytes());
                 let [pair, password] = [pair.as_bytes(), password.as_bytes()].map(<[u8]>::to_vec);
                 Lent { hides: vec![Bytes(pair), Bytes(password), value.clone()], value }
+            }
+            Value::Webhook(key) => {
+                Lent { hides: Vec::new(), value: Bytes(secret::webhook_key(key)?) }
             }
         };
         Some((newest.number, lent))

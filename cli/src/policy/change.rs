@@ -88,6 +88,6 @@ pub(super) fn history(answer: &Json) {
         let of = |name: &str| text.get(name).map(render::text).unwrap_or_default();
         let at = text.get("wall_us").and_then(Json::as_u64).unwrap_or(0);
         let (version, operator, digest) = (of("version"), of("operator"), of("digest"));
-        render::line(&format!("{version} {} {operator} {digest}", render::time(at)));
+        render::line(&format!("{version} {} {operator} {digest}", hours::written(at)));
     }
 }

@@ -67,7 +67,7 @@ fn list(answer: &Json) {
             "ships".to_owned()
         } else {
             let at = one.get("wall_us").and_then(Json::as_u64).unwrap_or(0);
-            format!("by {}, {}", of("operator"), render::time(at))
+            format!("by {}, {}", of("operator"), hours::written(at))
         };
         render::line(&format!("{} ({by}): {}", of("name"), of("reason")));
     }

@@ -124,7 +124,7 @@ pub(super) fn lines(answer: &Json) -> Vec<String> {
 
 fn line(one: &Json) -> String {
     let text = |name: &str| one.get(name).map(render::text).unwrap_or_default();
-    let at = render::time(one.get("wall_us").and_then(Json::as_u64).unwrap_or(0));
+    let at = hours::written(one.get("wall_us").and_then(Json::as_u64).unwrap_or(0));
     let [call, agent, bytes, why] = ["call", "agent", "bytes", "why"].map(text);
     format!("{call} {agent} {at} {bytes} bytes: {why}")
 }

@@ -20,8 +20,11 @@ const SHIPPED: [&str; 3] = [
     include_str!("../../../policies/restricted.yaml"),
 ];
 pub(super) const SYSTEM: &str = include_str!("../../../policies/system.yaml");
-/// The principal of the box's own calls, which the system's limits alone decide.
+/// The principal of the calls that the box makes before its doors open, which the system's limits alone decide.
 const BOOT: &str = "boot";
+/// The principal of what it tells webhooks, which a text of its own decides.
+const BOX: &str = "box";
+const WEBHOOKS: &str = include_str!("../../../policies/webhooks.yaml");
 /// How often somebody who watches is told how far it is.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
 
@@ -46,6 +49,7 @@ pub(super) struct Sets {
     by_digest: BTreeMap<Digest, Compiled>,
     /// Of the box's own calls.
     boot: Compiled,
+    webhooks: Compiled,
     /// Instead of all others, with its windows of time.
     against: Option<(Compiled, Hours)>,
 }
@@ -75,6 +79,14 @@ const fn boots() -> Layer {
     Layer { kind: LayerKind::Box, version: 1, otherwise, rules: Vec::new() }
 }
 
+fn webhooks() -> Result<Compiled> {
+    Ok(Compiled::new(Set::new(policy::parse(WEBHOOKS)?, Vec::new())?)?)
+}
+
+fn is_the_boxs(agent: &str) -> bool {
+    [BOOT, BOX].contains(&agent)
+}
+
 impl Sets {
     fn read(words: &Words) -> Result<Self> {
         let system = match &words.system {
@@ -91,20 +103,23 @@ impl Sets {
         }
         let against = |file: &String| with_hours(compiled(read_layer(file)?)?);
         let against = words.against.as_ref().map(against).transpose()?;
-        Ok(Self { by_digest, boot: compiled(boots())?, against })
+        Ok(Self { by_digest, boot: compiled(boots())?, webhooks: webhooks()?, against })
     }
 
     /// One set instead of all others, under the limits that this version ships.
     pub(super) fn against(layer: Layer) -> Result<Self> {
         let system = policy::parse(SYSTEM)?;
         let against = Some(with_hours(compiled(layer, &system)?)?);
-        Ok(Self { by_digest: BTreeMap::new(), boot: compiled(boots(), &system)?, against })
+        let boot = compiled(boots(), &system)?;
+        Ok(Self { by_digest: BTreeMap::new(), boot, webhooks: webhooks()?, against })
     }
 
     /// The set that decides a record again.
     fn of(&self, record: &Envelope, agent: &str) -> Result<&Compiled> {
-        if agent == BOOT {
-            return Ok(&self.boot);
+        match agent {
+            BOOT => return Ok(&self.boot),
+            BOX => return Ok(&self.webhooks),
+            _ => {}
         }
         if let Some((against, _)) = &self.against {
             return Ok(against);
@@ -127,7 +142,7 @@ impl Sets {
     ) -> BTreeSet<(LayerKind, String)> {
         let named = record.facts.get("exhausted").map(String::as_str).unwrap_or_default();
         let mut exhausted = set.rules_named(named);
-        if let Some((against, hours)) = self.against.as_ref().filter(|_| call.agent != BOOT) {
+        if let Some((against, hours)) = self.against.as_ref().filter(|_| !is_the_boxs(call.agent)) {
             let rules = against
                 .set()
                 .layers()
@@ -166,7 +181,7 @@ impl Replayed {
             set.decide(&call, &record.effects, &facts)
         };
         // the box's own calls say no rules
-        let rules = (agent != BOOT && sets.against.is_none()).then(|| decision.rule_names());
+        let rules = (!is_the_boxs(agent) && sets.against.is_none()).then(|| decision.rule_names());
         let answer = decision.answer.to_string();
         if answer == recorded && rules.as_ref().is_none_or(|rules| rules == fact("rules")) {
             self.same += 1;

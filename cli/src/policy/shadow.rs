@@ -73,7 +73,7 @@ fn lines(command: &Command, answer: &Json) -> Vec<String> {
             "krux policy shadow show says what it would have answered otherwise".to_owned(),
         ];
     }
-    let since = render::time(number(answer, "wall_us"));
+    let since = hours::written(number(answer, "wall_us"));
     let mut lines =
         vec![format!("candidate {digest}, by {} since {since}", text(answer, "operator"))];
     for kind in answer.get("kinds").and_then(Json::as_array).into_iter().flatten() {

@@ -1,7 +1,6 @@
 //! A binding in the words of the command line, and back.
 
 use crate::ended::{Ended, failed};
-use crate::render;
 use anyhow::Result;
 use clap::Args;
 use contract::effect::visible;
@@ -94,7 +93,7 @@ pub(crate) fn lines(binding: &Binding) -> Vec<String> {
         format!("    as    {} {}", several(&binding.methods), several(&binding.paths)),
     ];
     lines.extend(binding.uses_per_hour.map(|uses| format!("    most  {uses}/hour")));
-    let time = |end: u64| render::time(end.saturating_mul(1_000_000));
+    let time = |end: u64| hours::written(end.saturating_mul(1_000_000));
     lines.extend(binding.expires_s.map(|end| format!("    until {}", time(end))));
     lines
 }

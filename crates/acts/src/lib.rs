@@ -291,6 +291,9 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::OperatorRemove { .. }
         | Act::GroupAdd { .. }
         | Act::GroupRemove { .. } => record.kind == Kind::Act && says_of_operators(act, record),
+        Act::WebhookAdd { .. } | Act::WebhookRemove { .. } | Act::WebhookTest { .. } => {
+            record.kind == Kind::Act && says_of_webhook(act, record)
+        }
         Act::FileGet { agent, .. } | Act::FilePut { agent, .. } => {
             recorded("file") && is("agent", agent)
         }
@@ -321,6 +324,7 @@ fn says(act: &Act, record: &Envelope) -> bool {
         | Act::ApprovalShow { .. }
         | Act::Grants
         | Act::Notices
+        | Act::Webhooks
         | Act::PolicyShadowShow
         | Act::PolicyProposals
         | Act::PolicyProposal { .. }
@@ -348,6 +352,22 @@ fn says_of_grant(act: &Act, record: &Envelope) -> bool {
 }
 
 /// The same of a policy: its text is the one that was signed.
+fn says_of_webhook(act: &Act, record: &Envelope) -> bool {
+    let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
+    match act {
+        Act::WebhookAdd { name, url, secret, events } => {
+            is("act", "webhook-add")
+                && is("name", name)
+                && is("url", url)
+                && is("secret", secret)
+                && is("events", &events.join(" "))
+        }
+        Act::WebhookRemove { name } => is("act", "webhook-remove") && is("name", name),
+        Act::WebhookTest { name } => is("act", "webhook-test") && is("name", name),
+        _ => false,
+    }
+}
+
 fn says_of_policy(act: &Act, record: &Envelope) -> bool {
     let is = |name: &str, value: &str| record.facts.get(name).is_some_and(|fact| fact == value);
     let recorded = |name: &str| record.kind == Kind::Act && is("act", name);
@@ -441,6 +461,38 @@ mod tests {
         let other = stated(remove("one"), 2, "invariant-remove", "two");
         assert_eq!(acts.take(&other), Err(ActError::OtherAct));
         assert_eq!(acts.take(&stated(remove("two"), 3, "invariant-remove", "two")), Ok(()));
+    }
+
+    #[test]
+    fn a_webhook_is_the_one_that_was_signed() {
+        let events = ["approval.asked".to_owned(), "call.unknown".to_owned()];
+        let act = |name: &str| Act::WebhookAdd {
+            name: name.to_owned(),
+            url: "https://a.example/".to_owned(),
+            secret: "s".to_owned(),
+            events: events.to_vec(),
+        };
+        let facts = [
+            ("act", "webhook-add"),
+            ("name", "ops"),
+            ("url", "https://a.example/"),
+            ("secret", "s"),
+            ("events", "approval.asked call.unknown"),
+        ];
+        let mut acts = paired();
+        for (name, _) in &facts[1..] {
+            let mut other = stated_by("ann", act("ops"), 1, &facts);
+            other.facts.insert((*name).to_owned(), "another".to_owned());
+            assert_eq!(acts.take(&other), Err(ActError::OtherAct), "{name}");
+        }
+        assert_eq!(acts.take(&stated_by("ann", act("ops"), 1, &facts)), Ok(()));
+        for (nonce, act, is) in [
+            (2, Act::WebhookRemove { name: "ops".to_owned() }, "webhook-remove"),
+            (3, Act::WebhookTest { name: "ops".to_owned() }, "webhook-test"),
+        ] {
+            assert_eq!(acts.take(&stated(act.clone(), nonce, is, "log")), Err(ActError::OtherAct));
+            assert_eq!(acts.take(&stated(act, nonce, is, "ops")), Ok(()));
+        }
     }
 
     #[test]

@@ -26,3 +26,4 @@ pub mod secret;
 pub mod statement;
 pub mod uids;
 pub mod url;
+pub mod webhook;

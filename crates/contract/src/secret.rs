@@ -1,9 +1,11 @@
 //! What an operator seals for the vault: a secret's value together with its *binding*, which says for what it may be
 //! lent, and the words that open the vault. All of it travels as JSON in an age file; no door can read one.
 
+use crate::base64;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// What the box's authority signs of a recipient, before its purpose and the recipient's text: a door or pdp that was
 /// taken over has no recipient of its own to offer.
@@ -31,6 +33,12 @@ pub const ENTRIES_MAX: usize = 32;
 pub const ENTRY_BYTES_MAX: usize = 512;
 /// Most uses within an hour that a binding may count.
 pub const USES_MAX: u32 = 1_000_000;
+/// What the text of a webhook's key begins with.
+pub const WEBHOOK_KEY: &str = "whsec_";
+/// How long such a key is, in bytes.
+pub const WEBHOOK_KEY_BYTES: RangeInclusive<usize> = 24..=64;
+/// The one capability that is lent keys of webhooks, and no other kind of secret.
+pub const WEBHOOK_CAPABILITY: &str = "network.webhook";
 /// Shortest passphrase of a vault, in bytes.
 pub const PASSPHRASE_BYTES_MIN: usize = 12;
 
@@ -47,6 +55,9 @@ pub enum Value {
         /// Any printable text.
         password: String,
     },
+    /// The key of a webhook, [`WEBHOOK_KEY`] and base 64 of it: it signs what is sent and is never sent itself
+    /// (Standard Webhooks 1.0.0, "Signature scheme").
+    Webhook(String),
 }
 
 impl fmt::Debug for Value {
@@ -63,6 +74,8 @@ pub enum Kind {
     Token,
     /// See [`Value::Basic`].
     Basic,
+    /// See [`Value::Webhook`].
+    Webhook,
 }
 
 /// For what a secret may be lent. Each list has an entry; one that fits is enough, and each list must have one.
@@ -148,6 +161,22 @@ const fn require(
     if holds { Ok(()) } else { Err(wrong(part, expected)) }
 }
 
+/// The bytes of a webhook's key, if the text is one.
+#[must_use]
+pub fn webhook_key(text: &str) -> Option<Vec<u8>> {
+    let key = base64::read(text.strip_prefix(WEBHOOK_KEY)?)?;
+    WEBHOOK_KEY_BYTES.contains(&key.len()).then_some(key)
+}
+
+impl Kind {
+    /// Whether a capability, `category.verb@version` or without the version, is lent secrets of this kind.
+    #[must_use]
+    pub fn is_for(self, capability: &str) -> bool {
+        let name = capability.split_once('@').map_or(capability, |(name, _version)| name);
+        (self == Self::Webhook) == (name == WEBHOOK_CAPABILITY)
+    }
+}
+
 /// Checks the name of a secret.
 ///
 /// # Errors
@@ -165,6 +194,7 @@ impl Value {
         match self {
             Self::Token(_) => Kind::Token,
             Self::Basic { .. } => Kind::Basic,
+            Self::Webhook(_) => Kind::Webhook,
         }
     }
 
@@ -187,6 +217,11 @@ impl Value {
                 )?;
                 require(fits(password) && is_long(password), "password", EXPECTED)
             }
+            Self::Webhook(key) => require(
+                webhook_key(key).is_some(),
+                "value",
+                "`whsec_` and base64 of 24 to 64 bytes",
+            ),
         }
     }
 }
@@ -221,7 +256,10 @@ impl Sealed {
     pub fn check(&self) -> Result<(), SecretError> {
         check_name(&self.name)?;
         self.value.check()?;
-        self.binding.as_ref().map_or(Ok(()), Binding::check)
+        let Some(binding) = &self.binding else { return Ok(()) };
+        binding.check()?;
+        let fit = binding.capabilities.iter().all(|one| self.value.kind().is_for(one));
+        require(fit, "capabilities", "network.webhook for a webhook's key, and for no other kind")
     }
 }
 
@@ -357,8 +395,30 @@ mod tests {
         assert_eq!(basic("ann", "canary-value"), Ok(()));
         assert_eq!(basic("a:n", "canary-value").unwrap_err().part, "user");
         assert_eq!(basic("ann", "pass\nword-x").unwrap_err().part, "password");
+        let key = |bytes: usize| format!("whsec_{}", base64::write(&vec![7; bytes]));
+        let webhook = |text: &str| Value::Webhook(text.to_owned()).check();
+        for bytes in [24, 64] {
+            assert_eq!(webhook(&key(bytes)), Ok(()));
+            assert_eq!(webhook_key(&key(bytes)), Some(vec![7; bytes]));
+        }
+        for other in [key(23), key(65), key(24).replace("whsec_", ""), "whsec_x".to_owned()] {
+            assert_eq!(webhook(&other).unwrap_err().part, "value", "{other}");
+        }
         let sealed = Sealed { name: "a".to_owned(), value: token("canary-value"), binding: None };
         assert!(!format!("{sealed:?}").contains("canary"));
-        assert_eq!(Sealed { name: "../a".to_owned(), ..sealed }.check().unwrap_err().part, "name");
+        assert_eq!(
+            Sealed { name: "../a".to_owned(), ..sealed.clone() }.check().unwrap_err().part,
+            "name"
+        );
+        // a key of a webhook is for webhooks, and nothing else is
+        let bound = |capability: &str, value: Value| {
+            let binding = Some(Binding { capabilities: vec![capability.to_owned()], ..binding() });
+            Sealed { binding, value, ..sealed.clone() }.check().map_err(|error| error.part)
+        };
+        let hook = || Value::Webhook(key(32));
+        assert_eq!(bound("network.webhook", hook()), Ok(()));
+        assert_eq!(bound("network.webhook@1", hook()), Ok(()));
+        assert_eq!(bound("network.http_request", hook()), Err("capabilities"));
+        assert_eq!(bound("network.webhook@1", token("canary-value")), Err("capabilities"));
     }
 }

@@ -209,6 +209,29 @@ pub enum Act {
         /// At most so many.
         max: u64,
     },
+    /// Whom the box tells what happens, and how that goes.
+    Webhooks,
+    /// One more of them.
+    WebhookAdd {
+        /// Lower-case letters, digits and `-`, at most 32.
+        name: String,
+        /// Where, by https.
+        url: String,
+        /// The secret of the vault that signs.
+        secret: String,
+        /// What it is told of, in the words of [`webhook`](crate::webhook).
+        events: Vec<String>,
+    },
+    /// One is told nothing any more.
+    WebhookRemove {
+        /// Which.
+        name: String,
+    },
+    /// One is told that this is a test.
+    WebhookTest {
+        /// Which.
+        name: String,
+    },
     /// Another operator.
     OperatorAdd {
         /// Their name.

@@ -89,9 +89,36 @@ fn shown(zone: &TimeZone, wall_us: u64) -> Option<Shown> {
     Some(Shown { day, minute: hour * 60 + minute })
 }
 
+/// Writes a moment as RFC 3339 has it, in UTC and to the second; the beginning of 1970 for what no calendar has.
+#[must_use]
+pub fn written(wall_us: u64) -> String {
+    let seconds = i64::try_from(wall_us / 1_000_000).ok();
+    let at = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or_default();
+    at.to_string()
+}
+
 /// Reads a moment as RFC 3339 has it, such as `2026-03-29T01:00:00Z`: microseconds since 1970.
 #[must_use]
 pub fn moment(text: &str) -> Option<u64> {
     let at: Timestamp = text.parse().ok()?;
     u64::try_from(at.as_microsecond()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_they_are_read() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_406_225, "2026-11-23T03:57:05Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+        ] {
+            assert_eq!(written(seconds * 1_000_000 + 999_999), text);
+            assert_eq!(moment(text), Some(seconds * 1_000_000));
+        }
+        assert_eq!(written(u64::MAX), "1970-01-01T00:00:00Z");
+    }
 }

@@ -6,7 +6,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
-use policy::{Property, Set, Verdict, cases, parse, parse_properties, prove};
+use policy::{Layer, Property, Set, Verdict, cases, parse, parse_properties, prove};
 use std::path::Path;
 
 fn text(name: &str) -> String {
@@ -15,8 +15,11 @@ fn text(name: &str) -> String {
 }
 
 fn holds(name: &str, granting: &str) {
-    let set = Set::new(parse(&text(granting)).unwrap(), vec![parse(&text("system.yaml")).unwrap()]);
-    let set = set.unwrap();
+    holds_under(name, granting, vec![parse(&text("system.yaml")).unwrap()]);
+}
+
+fn holds_under(name: &str, granting: &str, limits: Vec<Layer>) {
+    let set = Set::new(parse(&text(granting)).unwrap(), limits).unwrap();
     let cases = cases::read(&text(&format!("{name}.cases.yaml"))).unwrap();
     for case in &cases {
         if let Err(error) = cases::check(&set, case, cases::no_clock) {
@@ -43,6 +46,11 @@ fn restricted_answers_as_its_table_says() {
 #[test]
 fn the_systems_limits_answer_as_their_table_says() {
     holds("system", "personal.yaml");
+}
+
+#[test]
+fn what_the_box_tells_by_itself_is_answered_as_its_table_says() {
+    holds_under("webhooks", "webhooks.yaml", Vec::new());
 }
 
 /// A layer that allows everything.

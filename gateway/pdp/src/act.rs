@@ -4,7 +4,7 @@
 use crate::call::{Allowed, Asked, Permit, lower, spec};
 use crate::refusal::{Refusal, bad, not_found, say};
 use crate::state::{Agent, PRINCIPAL};
-use crate::{Pdp, Then};
+use crate::{Pdp, Then, webhooks};
 use contract::digits::{hex, unhex_array};
 use contract::door::Status;
 use contract::effect::{Effect, Field, Form, Kind as EffectKind, Value};
@@ -21,8 +21,8 @@ use std::os::fd::OwnedFd;
 
 /// Longest body of an act.
 const BODY_BYTES_MAX: u64 = 100 << 20;
-/// Names that no agent has: the one for every agent in rules, and the principal of the box's own calls.
-const RESERVED: [&str; 2] = ["any", PRINCIPAL];
+/// Names that no agent has: the one for every agent in rules, and the principals of the box's own calls.
+const RESERVED: [&str; 3] = ["any", PRINCIPAL, webhooks::PRINCIPAL];
 /// What an act of a service may use: only its time counts.
 const LIMITS: Limits = Limits { memory_bytes: 1, tasks: 1, cpu_us: 1, wall_ms: 30_000 };
 
@@ -117,9 +117,7 @@ impl Pdp {
             Act::Status => Ok(Some(self.status())),
             Act::Agents => Ok(Some(self.agents())),
             Act::AgentNet { name } => self.agent_net(&name).map(Some),
-            Act::Approvals { agent } => {
-                Ok(Some(self.state.approvals(agent.as_deref()).to_string()))
-            }
+            Act::Approvals { agent } => Ok(Some(self.approvals(agent.as_deref()))),
             Act::ApprovalShow { call } => self.approval_show(&call).map(Some),
             Act::Notices => Ok(Some(self.notices())),
             act @ (Act::PolicyShow
@@ -154,6 +152,10 @@ impl Pdp {
             | Act::Grant { .. }
             | Act::GrantRevoke { .. }) => self.verdict(stated, act),
             Act::Grants => Ok(Some(self.grants())),
+            act @ (Act::Webhooks
+            | Act::WebhookAdd { .. }
+            | Act::WebhookRemove { .. }
+            | Act::WebhookTest { .. }) => self.webhook_act(stated, act),
             Act::Acknowledge { call } => self.acknowledge(stated, &call),
             Act::Operators => Ok(Some(self.operators())),
             act @ (Act::OperatorAdd { .. }
@@ -262,8 +264,7 @@ impl Pdp {
         answer: OwnedFd,
     ) -> Result<Option<String>, Refusal> {
         if !is_name(name) || RESERVED.contains(&name) {
-            let wanted =
-                "`name`: lower-case letters, digits and `-`, at most 32; not `any`, not `boot`";
+            let wanted = "`name`: lower-case letters, digits and `-`, at most 32; not `any`, `boot` or `box`";
             return Err(bad(wanted));
         }
         unhex_array::<32>(token).ok_or_else(|| bad("`token`: 64 hexadecimal digits"))?;

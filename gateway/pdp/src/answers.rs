@@ -107,6 +107,10 @@ impl Pdp {
         json!({ "agents": agents, "stopped": self.state.stopped }).to_string()
     }
 
+    pub(crate) fn approvals(&self, agent: Option<&str>) -> String {
+        self.state.approvals(agent).to_string()
+    }
+
     pub(crate) fn approval_show(&self, call: &str) -> Result<String, Refusal> {
         let missing = || crate::refusal::not_found("call of this number");
         let id = unhex_array::<16>(call).ok_or_else(missing)?;

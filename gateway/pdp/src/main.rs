@@ -30,6 +30,8 @@ mod shadow;
 #[cfg(test)]
 mod signed;
 mod state;
+mod telling;
+mod webhooks;
 
 use call::CallFrame;
 use channel::{ChannelError, Service, Wish, wait};
@@ -195,6 +197,9 @@ impl Pdp {
                     self.service.alive()?;
                 }
                 self.expire(now);
+                if self.folded {
+                    self.tell_webhooks();
+                }
                 self.record_refused();
                 due_ms = now + ALIVE_MS;
             }
@@ -262,6 +267,7 @@ impl Pdp {
                 self.changing = None;
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
+                self.state.webhooks.not_sent(|_, call| call.is_some(), linux::clock::boot_us());
                 // another audit has every call of before ended
                 self.streams.clear();
                 // what it knows of the ledger holds still, and `fold` sees that this is the same one
@@ -405,6 +411,8 @@ impl Pdp {
             self.moving.remove(&call);
             self.state.counters.forget(&call);
             self.state.grants.settle(call, None);
+            let now_us = linux::clock::boot_us();
+            self.state.webhooks.not_sent(|_, sending| sending == Some(call), now_us);
         }
         call.and_then(|call| self.streams.remove(&call));
         if let Some(waiting) = call.and_then(|call| self.waiting.remove(&call)) {

@@ -12,6 +12,8 @@ const SYSTEM: &str = "/usr/lib/kruxos/policies/system.yaml";
 /// What holds of every set.
 const INVARIANTS: &str = "/usr/lib/kruxos/policies/invariants.yaml";
 const PERSONAL: &str = "/usr/lib/kruxos/policies/personal.yaml";
+/// What the box tells by itself, to receivers that operators added: all that decides it, and a part of this program.
+const WEBHOOKS: &str = include_str!("../../../policies/webhooks.yaml");
 
 /// Why a text is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,8 @@ pub(crate) struct Shipped {
     personal: String,
     /// The system's limits alone: for operators' own acts and for the principal `boot`.
     pub(crate) operators: Compiled,
+    /// What the box tells by itself.
+    pub(crate) webhooks: Compiled,
 }
 
 impl Shipped {
@@ -81,7 +85,8 @@ impl Shipped {
             }
         }
         let operators = Compiled::new(limits)?;
-        Ok(Self { system, invariants, open, personal, operators })
+        let webhooks = Compiled::new(Set::new(policy::parse(WEBHOOKS)?, Vec::new())?)?;
+        Ok(Self { system, invariants, open, personal, operators, webhooks })
     }
 
     /// The invariants that the image ships.
@@ -133,6 +138,36 @@ mod tests {
         include_str!("../../../policies/invariants.yaml"),
         include_str!("../../../policies/personal.yaml"),
     ];
+
+    #[test]
+    fn a_receiver_may_be_in_the_neighbourhood_and_nowhere_else_that_is_special() {
+        use contract::effect::{Effect, Field, Form, Kind, Value};
+        use policy::{Call, Facts};
+        let [system, invariants, personal] = SHIPPED;
+        let shipped = Shipped::of(system, invariants, personal.to_owned()).unwrap();
+        let host = (Field::Host, Value::Text("hooks.example".to_owned()));
+        let effects = [Effect::new(Kind::Connect, Form::Exact, [host]).unwrap()];
+        let (set, facts) = (&shipped.webhooks, Facts::default());
+        let reach = |agent, capability| {
+            let call = Call { agent, capability, version: 1 };
+            let decision = set.decide(&call, &effects, &facts);
+            set.reach(&call, &effects, &facts, &decision, true)
+        };
+        let leads = reach("box", "network.webhook").unwrap();
+        let to = |text: &str| leads.iter().any(|range| range.contains(text.parse().unwrap()));
+        for text in
+            ["203.0.113.7", "10.1.2.3", "192.168.1.1", "172.31.0.1", "fd00::1", "2001:db8::1"]
+        {
+            assert!(to(text), "{text}");
+        }
+        for text in
+            ["169.254.169.254", "127.0.0.1", "100.64.0.1", "::1", "fe80::1", "64:ff9b::a00:1"]
+        {
+            assert!(!to(text), "{text}");
+        }
+        assert!(reach("a", "network.webhook").is_err(), "of another principal");
+        assert!(reach("box", "network.http_request").is_err(), "of another capability");
+    }
 
     #[test]
     fn a_policy_that_breaks_an_invariant_is_refused_with_a_call() {

@@ -9,11 +9,12 @@ use crate::limits::{Counters, Shares};
 use crate::network::Networks;
 use crate::proposals::Proposals;
 use crate::shadow::Shadow;
+use crate::webhooks::Webhooks;
 use acts::{ActError, Acts};
 use contract::digits::unhex_array;
 use contract::effect::{Effect, Field, Value};
 use contract::perform::CallId;
-use contract::rings;
+use contract::{rings, webhook};
 use ledger::{Digest, Envelope, Kind, Record};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -138,6 +139,7 @@ pub(crate) struct State {
     pub(crate) networks: Networks,
     pub(crate) shadow: Shadow,
     pub(crate) proposals: Proposals,
+    pub(crate) webhooks: Webhooks,
     /// Requests that were refused before they were calls.
     pub(crate) refused: u64,
     /// How each ring of a cage was when it was last tried: the code of the call.
@@ -279,6 +281,9 @@ impl State {
             "policy-shadow-end" => self.shadow.end(),
             "invariant-add" => self.invariants.added(envelope),
             "invariant-remove" => self.invariants.removed(&name),
+            "webhook-add" => self.webhooks.added(envelope),
+            "webhook-remove" => self.webhooks.removed(&name),
+            "webhook-test" => self.webhooks.tested(envelope),
             "stop" => self.stopped = true,
             "start" => self.stopped = false,
             "acknowledge" => self.notices.retain(|notice| Some(notice.call) != envelope.call),
@@ -323,6 +328,7 @@ impl State {
         self.shadow.decided(envelope);
         self.proposals.take(envelope);
         let Some(call) = envelope.call else { return };
+        self.webhooks.began(call, envelope);
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
         let number = |name: &str| fact(name).parse().unwrap_or(0);
         let agent = fact("agent");
@@ -338,7 +344,8 @@ impl State {
             "blocked" => Came::Not(fact("reason")),
             answer => {
                 if answer == "notify" {
-                    self.notice(call, envelope, &format!("{agent} called {}", fact("capability")));
+                    let text = format!("{agent} called {}", fact("capability"));
+                    self.notice(webhook::NOTIFIED, call, envelope, &text);
                 }
                 let came = begun(envelope);
                 if now && came == Came::Running {
@@ -350,6 +357,8 @@ impl State {
         let goes_on = came == Came::Running;
         self.counters.count(call, &agent, &fact("counted"), at_us, goes_on);
         if came == Came::Pending {
+            let text = format!("{agent} asks for {}", fact("capability"));
+            self.webhooks.tell(webhook::ASKED, call, &text, envelope.wall_us);
             if now {
                 self.asks.asked(&agent, at_us);
             }
@@ -375,7 +384,11 @@ impl State {
     fn approval(&mut self, envelope: &Envelope) {
         let Some(call) = envelope.call else { return };
         let fact = |name: &str| envelope.facts.get(name).cloned().unwrap_or_default();
-        match fact("verdict").as_str() {
+        let verdict = fact("verdict");
+        if verdict != "vote" {
+            self.webhooks.settled(call);
+        }
+        match verdict.as_str() {
             // `acts` counts them
             "vote" => {}
             "accept" => {
@@ -410,7 +423,7 @@ impl State {
             self.change(agent, |agent| agent.paused = true);
             let text =
                 format!("{agent} is paused: a person said no three times within ten minutes");
-            self.notice(call, envelope, &text);
+            self.notice(webhook::PAUSED, call, envelope, &text);
         }
     }
 
@@ -421,9 +434,11 @@ impl State {
         for agent in self.agents.values_mut().filter(|agent| agent.home.0 == call) {
             agent.home.1 = code == "ok";
         }
-        if envelope.kind == Kind::Recovery {
+        // what the box tells by itself it tells again
+        let told = self.webhooks.ended(call, &code, self.at_us(envelope), envelope.wall_us);
+        if envelope.kind == Kind::Recovery && !told {
             let text = "a call was cut off: it may have been performed or not".to_owned();
-            self.notice(call, envelope, &text);
+            self.notice(webhook::UNKNOWN, call, envelope, &text);
         }
         let wall_us = fact("wall_us").and_then(|wall_us| wall_us.parse().ok());
         self.counters.end(&call, wall_us.unwrap_or(0), self.at_us(envelope));
@@ -444,10 +459,11 @@ impl State {
         let Some(agent) = self.calls.get(&call).map(|known| known.agent.clone()) else { return };
         self.change(&agent, |agent| agent.paused = true);
         let text = format!("{agent} is paused: a reply held a secret that its call was lent");
-        self.notice(call, envelope, &text);
+        self.notice(webhook::PAUSED, call, envelope, &text);
     }
 
-    fn notice(&mut self, call: CallId, envelope: &Envelope, text: &str) {
+    fn notice(&mut self, event: &'static str, call: CallId, envelope: &Envelope, text: &str) {
+        self.webhooks.tell(event, call, text, envelope.wall_us);
         let effects: Vec<String> = envelope.effects.iter().map(ToString::to_string).collect();
         let text = if effects.is_empty() {
             text.to_owned()

@@ -155,7 +155,7 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
 }
 
 /// Whether a form of the value stands in what is read.
-fn holds(mut bytes: impl Read, value: &str) -> Result<bool> {
+pub(crate) fn holds(mut bytes: impl Read, value: &str) -> Result<bool> {
     const BLOCK_BYTES: usize = 1 << 20;
     let forms = forms(value);
     let longest = forms.iter().map(Vec::len).max().unwrap_or(0);

@@ -4,7 +4,7 @@ use super::*;
 use crate::secrets::tests::{Folder, canary, list, now, seal_to, unlocked};
 use contract::effect::Form;
 use contract::perform::{AgentPlace, Limits};
-use contract::secret::Binding;
+use contract::secret::{self, Binding};
 use serde_json::json;
 
 const CALL: CallId = [1; 16];
@@ -58,6 +58,7 @@ fn purpose() -> Purpose {
 struct Desk {
     secrets: Secrets,
     lending: Lending,
+    recipient: age::x25519::Recipient,
     _folder: Folder,
 }
 
@@ -67,7 +68,7 @@ fn desk(name: &str) -> Desk {
     let (mut secrets, recipient) = unlocked(&folder);
     let input = seal_to(&recipient, "token", canary(1), Some(binding()));
     secrets.act("vault.add", input.to_string().as_bytes(), now(1)).unwrap();
-    Desk { secrets, lending: Lending::default(), _folder: folder }
+    Desk { secrets, lending: Lending::default(), recipient, _folder: folder }
 }
 
 impl Desk {
@@ -213,4 +214,31 @@ fn egress_gets_a_sealed_file_or_why_not() {
     assert_eq!(lent.value.0, b"canary-value-1");
     theirs.send(&(VERSION + 1, ToVault::Lend { call: CALL, name: String::new() }), &[]).unwrap();
     assert!(crate::egress::take(&ours).is_err());
+}
+
+#[test]
+fn a_key_of_a_webhook_is_lent_to_webhooks_alone() {
+    let mut desk = desk("webhook-keys");
+    let recipient = desk.recipient.clone();
+    let key = format!("whsec_{}", contract::base64::write(&[7; 32]));
+    let bound =
+        |capability: &str| Binding { capabilities: vec![capability.to_owned()], ..binding() };
+    let mut add = |name: &str, value: secret::Value, capability: &str| {
+        let input = seal_to(&recipient, name, value, Some(bound(capability)));
+        desk.secrets.act("vault.add", input.to_string().as_bytes(), now(1)).is_ok()
+    };
+    assert!(!add("hook", secret::Value::Webhook(key.clone()), "network.http_request"));
+    assert!(!add("one", canary(1), "network.webhook"));
+    assert!(add("hook", secret::Value::Webhook(key), "network.webhook"));
+    let mut ask = |name: &str, capability: &str| {
+        let purpose = Purpose { capability: capability.to_owned() };
+        desk.lending.release(spec(CALL, "build-1", uses(&[name], "/v1/a")), purpose, 0);
+        let now = Now { boot_ms: 0, wall_s: 1_000 };
+        desk.lending.lend(&desk.secrets, CALL, name, now).map(|(_version, lent)| lent)
+    };
+    assert_eq!(ask("hook", "network.http_request@1").unwrap_err(), NotLent::NotBound);
+    assert_eq!(ask("token", "network.webhook@1").unwrap_err(), NotLent::NotBound);
+    let lent = ask("hook", "network.webhook@1").unwrap();
+    assert_eq!((lent.value.0, lent.hides.len()), (vec![7; 32], 0));
+    assert!(ask("token", "network.http_request@1").is_ok(), "the control");
 }

@@ -82,10 +82,15 @@ fn choices(set: &Set, declaration: &Declaration, parameter: &Parameter) -> Resul
         }
         Shape::Digest => digests(set).into_iter().map(|digest| plain(json!(digest))).collect(),
         Shape::Places => places(set)?,
+        Shape::Text { bytes_max }
+            if is_only(declaration, parameter, (Kind::Secret, Field::Name)) =>
+        {
+            secrets(set, bytes_max)?.into_iter().map(|name| plain(json!(name))).collect()
+        }
         Shape::Text { bytes_max } => texts(set, declaration, parameter, bytes_max)?,
         Shape::Host => hosts(set, declaration, parameter)?,
         Shape::Url => urls(set)?,
-        Shape::Number { max } if is_port(declaration, parameter) => {
+        Shape::Number { max } if is_only(declaration, parameter, (Kind::Connect, Field::Port)) => {
             let ports = machines::ports(set)?.into_iter().filter(|port| u64::from(*port) <= max);
             ports.map(|port| plain(json!(port))).collect()
         }
@@ -147,10 +152,20 @@ fn sources(declaration: &Declaration, parameter: &Parameter) -> Vec<(Kind, Field
     each.filter(|(.., source)| source.parameter() == Some(parameter.name)).collect()
 }
 
-fn is_port(declaration: &Declaration, parameter: &Parameter) -> bool {
+/// Whether it comes into effects as this field and as nothing else.
+fn is_only(declaration: &Declaration, parameter: &Parameter, of: (Kind, Field)) -> bool {
     let sources = sources(declaration, parameter);
-    let port = (Kind::Connect, Field::Port);
-    !sources.is_empty() && sources.iter().all(|(kind, field, _)| (*kind, *field) == port)
+    !sources.is_empty() && sources.iter().all(|(kind, field, _)| (*kind, *field) == of)
+}
+
+/// Names of secrets of every sort. That no secret may have one is no rule's.
+fn secrets(set: &Set, bytes_max: usize) -> Result<Vec<String>> {
+    let alike = values_alike(set, Kind::Secret, Field::Name, &[])?;
+    let names = alike.into_iter().filter_map(|alike| match alike.value {
+        Value::Text(name) if name.len() <= bytes_max => Some(name),
+        Value::Text(_) | Value::Number(_) | Value::Path(_) | Value::List(_) => None,
+    });
+    Ok(names.collect())
 }
 
 /// Of words, one of each sort.
