@@ -3,11 +3,13 @@
 
 use crate::authority::Authority;
 use crate::egress;
+use crate::kept::{Kept, Left};
 use crate::lending::Lending;
 use crate::secrets::{Now, Secrets};
 use channel::Mailbox;
 use channel::performer::{Heard, Performer};
 use channel::tickets::Released;
+use contract::bytes::Bytes;
 use contract::digits::hex;
 use contract::lend::{CAPABILITY, Purpose};
 use contract::perform::Outcome;
@@ -28,6 +30,8 @@ pub(crate) struct Desk {
     secrets: Secrets,
     lending: Lending,
     pub(crate) egress: Option<Mailbox>,
+    /// For the vault after this one.
+    kept: Kept,
 }
 
 fn now() -> Now {
@@ -41,7 +45,32 @@ impl Desk {
         secrets: Secrets,
         egress: Option<Mailbox>,
     ) -> Self {
-        Self { performer, authority, secrets, lending: Lending::default(), egress }
+        let (lending, kept) = (Lending::default(), Kept::default());
+        Self { performer, authority, secrets, lending, egress, kept }
+    }
+
+    /// Goes on from what an earlier vault left, if that opens what is here. Whether it did.
+    pub(crate) fn go_on(&mut self, mut kept: Kept) -> bool {
+        if let Some(left) = kept.left()
+            && self.secrets.open_again(&left.keys.0)
+        {
+            self.lending.used(&left.uses);
+        }
+        self.kept = kept;
+        self.leave();
+        self.secrets.opened.is_some()
+    }
+
+    /// Leaves the next vault what this one is.
+    fn leave(&mut self) {
+        match &self.secrets.opened {
+            Some(opened) => {
+                let uses = self.lending.counted(opened, boot_ms());
+                let keys = Bytes(opened.keys.text().to_vec());
+                self.kept.leave(&Left { keys, uses });
+            }
+            None => self.kept.wipe(),
+        }
     }
 
     /// Takes one word of audit, and acts on it.
@@ -81,8 +110,10 @@ impl Desk {
             }
             wrong = self.hear_audit().or(wrong);
         }
-        let peer = self.egress.as_mut()?;
-        let answered = egress::answer(peer, &mut self.lending, &self.secrets, asked, now());
+        let lent = self.lending.lend(&self.secrets, asked.0, &asked.1, now());
+        // a use counts before its value is out
+        self.leave();
+        let answered = egress::answer(self.egress.as_mut()?, asked, lent);
         if let Err(error) = answered {
             self.egress = None;
             wrong = Some(format!("no answer for egress: {error}"));
@@ -113,6 +144,7 @@ impl Desk {
         let done = channel::sealed::read(&input, INPUT_BYTES_MAX)
             .map_err(|error| ("bad_input", error.to_string()))
             .and_then(|input| self.secrets.act(&spec.capability, &input, now()));
+        self.leave();
         let (code, body) = match done {
             Ok(body) => ("ok", self.vouched(&spec.capability, body)),
             Err((code, message)) => {

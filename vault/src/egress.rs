@@ -1,10 +1,8 @@
 //! The edge to egress, which asks for one value after the other. An answer is one frame; a value goes as a sealed file.
 
-use crate::lending::Lending;
-use crate::secrets::{Now, Secrets};
 use channel::{ChannelError, Mailbox, sealed};
 use contract::cbor;
-use contract::lend::{FromVault, ToVault, VERSION};
+use contract::lend::{FromVault, Lent, NotLent, ToVault, VERSION};
 use contract::perform::CallId;
 use std::os::fd::OwnedFd;
 use zeroize::{Zeroize, Zeroizing};
@@ -22,18 +20,16 @@ pub(crate) fn take(peer: &Mailbox) -> Result<Option<(CallId, String)>, ChannelEr
     }
 }
 
-/// Lends, or says why not.
+/// Says what became of a question.
 ///
 /// # Errors
 /// As [`Mailbox::post`].
 pub(crate) fn answer(
     peer: &mut Mailbox,
-    lending: &mut Lending,
-    secrets: &Secrets,
     (call, name): (CallId, String),
-    now: Now,
+    lent: Result<(u64, Lent), NotLent>,
 ) -> Result<(), ChannelError> {
-    let (message, files) = match lending.lend(secrets, call, &name, now) {
+    let (message, files) = match lent {
         Ok((version, mut lent)) => {
             let file = file(&lent);
             lent.value.0.zeroize();
@@ -45,6 +41,6 @@ pub(crate) fn answer(
     peer.post(&(VERSION, message), files)
 }
 
-fn file(lent: &contract::lend::Lent) -> Result<OwnedFd, ChannelError> {
+fn file(lent: &Lent) -> Result<OwnedFd, ChannelError> {
     sealed::holding(&Zeroizing::new(cbor::encode(lent)?))
 }

@@ -81,14 +81,16 @@ impl Keys {
         self.identity.to_public()
     }
 
-    fn text(&self) -> Plain {
+    /// Both, as a file has them inside.
+    pub(crate) fn text(&self) -> Plain {
         let identity = self.identity.to_string();
         let recovery = self.recovery.to_string();
         let parts = [identity.expose_secret().as_bytes(), b"\n", recovery.as_bytes()];
         Zeroizing::new(parts.concat())
     }
 
-    fn read(plain: &[u8]) -> Option<Self> {
+    /// Reads them.
+    pub(crate) fn read(plain: &[u8]) -> Option<Self> {
         let (identity, recovery) = std::str::from_utf8(plain).ok()?.split_once('\n')?;
         Some(Self { identity: identity.parse().ok()?, recovery: recovery.parse().ok()? })
     }

@@ -1,10 +1,10 @@
 //! Lending. A ticket releases a call whose decision is durable; while that call may last, each secret that its effects
 //! name is lent once, if the vault itself finds that the secret is bound to this use.
 //!
-//! Uses are counted here, in memory: a vault that starts again is locked, and counts from nothing.
+//! Uses are counted here, in memory that the next vault of this boot goes on from.
 
 use crate::admits::{Place, admits};
-use crate::secrets::{Now, Secrets};
+use crate::secrets::{Now, Opened, Secrets};
 use contract::effect::{Effect, Field, Kind, Value};
 use contract::lend::{Lent, NotLent, Purpose};
 use contract::perform::{CallId, Spec};
@@ -72,6 +72,27 @@ impl Lending {
         };
         self.order.push_back(spec.call);
         self.calls.insert(spec.call, call);
+    }
+
+    /// How often each secret was lent whose uses are counted, and in which minute last.
+    pub(crate) fn counted(&mut self, opened: &Opened, now_ms: u64) -> BTreeMap<String, (u32, u64)> {
+        let mut all = BTreeMap::new();
+        for (name, uses) in &mut self.uses {
+            let counts = opened.held(name).is_some_and(|it| it.binding.uses_per_hour.is_some());
+            let count = uses.count(now_ms);
+            if let Some((last, _)) = uses.0.last_key_value().filter(|_| counts) {
+                all.insert(name.clone(), (count, *last));
+            }
+        }
+        all
+    }
+
+    /// An earlier vault lent so often.
+    pub(crate) fn used(&mut self, before: &BTreeMap<String, (u32, u64)>) {
+        let uses = |(name, (count, last)): (&String, &(u32, u64))| {
+            (name.clone(), Uses([(*last, *count)].into()))
+        };
+        self.uses = before.iter().map(uses).collect();
     }
 
     /// No call of before is lent for any more.

@@ -7,6 +7,7 @@ mod admits;
 mod authority;
 mod desk;
 mod egress;
+mod kept;
 mod keys;
 mod lending;
 mod opening;
@@ -21,6 +22,7 @@ use channel::{ChannelError, Mailbox, Service, Wish, wait};
 use contract::bytes::Bytes;
 use contract::issue::{ADDRESSES_MAX, FromCertifier, ToCertifier, VERSION};
 use desk::Desk;
+use kept::Kept;
 use linux::clock::boot_ms;
 use linux::memory::Zeroing;
 use secrets::Secrets;
@@ -62,7 +64,14 @@ fn main() -> ExitCode {
     let performer = Performer::new(service.edge(FROM_PDP), service.edge(TO_AUDIT));
     let peers = CERTIFIED.map(|name| (name, service.edge(name).map(Mailbox::new))).into();
     let egress = service.edge(FROM_EGRESS).map(Mailbox::new);
-    let desk = Desk::new(performer, authority, secrets, egress);
+    let mut desk = Desk::new(performer, authority, secrets, egress);
+    let said = match kept_by_init(&mut service) {
+        Ok(kept) => desk.go_on(kept).then(|| "open again, as the one before was".to_owned()),
+        Err(error) => Some(format!("a restart will lock it: {error}")),
+    };
+    if let Some(line) = said {
+        service.log(&line).ok();
+    }
     let mut vault = Vault { service, desk, peers, due_ms: 0 };
     match vault.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +80,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The memory that outlives this process: what init kept of an earlier one, or new memory, which init keeps.
+fn kept_by_init(service: &mut Service) -> Result<Kept, String> {
+    if let Some(file) = service.kept() {
+        return Kept::of(&file);
+    }
+    let file = kept::make()?;
+    service.keep(&file).map_err(|error| error.to_string())?;
+    Kept::of(&file)
 }
 
 /// Hides the process's memory, then opens what it holds.

@@ -82,6 +82,14 @@ impl Secrets {
         self.hold(keys)
     }
 
+    /// Opens it with the keys that an earlier vault of this boot had, if they are still those that count. Whether it did.
+    pub(crate) fn open_again(&mut self, keys: &[u8]) -> bool {
+        let Some(keys) = Keys::read(keys) else { return false };
+        let known = self.file(RECIPIENT).ok();
+        known.is_some_and(|known| known == keys.recipient().to_string().as_bytes())
+            && self.hold(keys).is_ok()
+    }
+
     /// Another passphrase for the same identity.
     pub(crate) fn change_passphrase(&mut self, input: &Json, now: Now) -> Done {
         let mut words = self.words(input, now.boot_ms)?;

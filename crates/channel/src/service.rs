@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Service {
     control: Channel,
     edges: BTreeMap<String, OwnedFd>,
+    kept: Option<OwnedFd>,
 }
 
 /// What init wants of a running service.
@@ -31,7 +32,8 @@ impl Service {
         let socket = linux::process::inherited(control::CONTROL_FD).map_err(|error| {
             ChannelError::Kernel { operation: "control socket", errno: error.errno }
         })?;
-        let mut service = Self { control: Channel::new(socket), edges: BTreeMap::new() };
+        let mut service =
+            Self { control: Channel::new(socket), edges: BTreeMap::new(), kept: None };
         while service.take()?.is_some() {}
         Ok(service)
     }
@@ -39,6 +41,19 @@ impl Service {
     /// Hands over the end of the edge `name`, once.
     pub fn edge(&mut self, name: &str) -> Option<Channel> {
         self.edges.remove(name).map(Channel::new)
+    }
+
+    /// What an earlier run of this service gave init to keep; once.
+    pub const fn kept(&mut self) -> Option<OwnedFd> {
+        self.kept.take()
+    }
+
+    /// Gives init a descriptor to keep for later runs of this service.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn keep(&self, file: impl AsFd) -> Result<(), ChannelError> {
+        self.control.send(&(control::VERSION, ToInit::Keep), &[file.as_fd()])
     }
 
     /// Tells init that the service serves.
@@ -100,7 +115,7 @@ impl Service {
 
     fn understand(&mut self, frame: Frame) -> Result<Option<Wish>, ChannelError> {
         let (message, fds) = frame.open(|(_, message): &(u16, ToService)| {
-            usize::from(matches!(message, ToService::Edge { .. }))
+            usize::from(matches!(message, ToService::Edge { .. } | ToService::Kept))
         })?;
         let (version, message) = message;
         if version != control::VERSION {
@@ -115,6 +130,10 @@ impl Service {
                 Ok(Some(Wish::NewEdge(name)))
             }
             ToService::Edge { .. } => Err(ChannelError::TooLong),
+            ToService::Kept => {
+                self.kept = fds.into_iter().next();
+                self.take()
+            }
             ToService::Start => Ok(None),
             ToService::Stop => Ok(Some(Wish::Stop)),
         }

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 pub const CONTROL_FD: RawFd = 3;
 
 /// Version of the two messages below; the first element of every control frame.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From init to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum ToService {
         /// The name of the edge in the table of edges.
         name: String,
     },
+    /// What an earlier run of this service gave init to keep ([`ToInit::Keep`]), as the frame's only descriptor.
+    Kept,
     /// All edges have been handed out: serve, then answer [`ToInit::Ready`].
     Start,
     /// Finish what is under way and leave with code 0.
@@ -31,6 +33,9 @@ pub enum ToService {
 pub enum ToInit {
     /// The service serves.
     Ready,
+    /// The frame's only descriptor is handed to every later run of this service in this boot; init never reads or maps
+    /// it. A later one replaces it. Only services whose description says so may.
+    Keep,
     /// The service is alive; due within its watchdog's time.
     Alive,
     /// A line for the machine's log: at most 512 bytes, no control characters.

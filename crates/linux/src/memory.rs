@@ -2,8 +2,12 @@
 
 use crate::confine::limit;
 use crate::{KernelError, last_errno};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
 
 /// How much there is, in bytes (proc_meminfo(5), `MemTotal`); nothing where the kernel does not say.
 #[must_use]
@@ -39,6 +43,80 @@ pub fn lock(bytes: u64) -> Result<bool, KernelError> {
         Ok(true)
     } else {
         Err(KernelError::new("mlockall", bytes, last_errno()))
+    }
+}
+
+/// Memory that lies in a file, and outlives its process as long as somebody holds the file.
+#[derive(Debug)]
+pub struct Shared {
+    first: NonNull<u8>,
+    length: usize,
+}
+
+/// A file of secret memory: in no map but those of who has the file, not even the kernel's own, and never swapped
+/// (memfd_secret(2), Linux 5.14). It cannot be read or written but by [`Shared`].
+///
+/// # Errors
+/// The kernel's refusal: `ENOSYS` where it has no such memory.
+pub fn secret(length: usize) -> Result<OwnedFd, KernelError> {
+    // SAFETY: memfd_secret takes flags alone and makes a descriptor.
+    let made = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
+    let made = i32::try_from(made).ok().filter(|made| *made >= 0);
+    let made = made.ok_or_else(|| KernelError::new("memfd_secret", length, last_errno()))?;
+    // SAFETY: the descriptor was just made, and nobody else has it.
+    let file = unsafe { OwnedFd::from_raw_fd(made) };
+    let bytes = u64::try_from(length).unwrap_or(u64::MAX);
+    rustix::fs::ftruncate(&file, bytes)
+        .map_err(|errno| KernelError::new("ftruncate", length, errno))?;
+    Ok(file)
+}
+
+impl Shared {
+    /// Maps all of a file that is so long.
+    ///
+    /// # Errors
+    /// The kernel's refusal; `EINVAL` for a file of another length.
+    pub fn map(file: impl AsFd, length: usize) -> Result<Self, KernelError> {
+        let refused = |errno| KernelError::new("mmap", length, errno);
+        let found = rustix::fs::fstat(&file).map_err(refused)?.st_size;
+        if length == 0 || usize::try_from(found) != Ok(length) {
+            return Err(refused(Errno::INVAL));
+        }
+        let (rights, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: a new mapping at a place of the kernel's choice replaces none.
+        let map = unsafe { mmap(std::ptr::null_mut(), length, rights, flags, file, 0) };
+        let first =
+            NonNull::new(map.map_err(refused)?.cast()).ok_or_else(|| refused(Errno::INVAL))?;
+        Ok(Self { first, length })
+    }
+
+    /// A copy of all of it.
+    #[must_use]
+    pub fn read(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.length];
+        // SAFETY: both are `length` bytes long and apart; another process may write meanwhile, and bytes are bytes.
+        unsafe { self.first.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), self.length) };
+        bytes
+    }
+
+    /// Writes bytes at a place. Whether they lie within it; nothing is written otherwise.
+    #[must_use]
+    pub fn write(&mut self, at: usize, bytes: &[u8]) -> bool {
+        let fits = at.checked_add(bytes.len()).is_some_and(|end| end <= self.length);
+        if fits {
+            // SAFETY: `at` is within the mapping, or at its end.
+            let place = unsafe { self.first.as_ptr().add(at) };
+            // SAFETY: so many bytes from there on are within the mapping, which `bytes` is no part of.
+            unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        }
+        fits
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and nothing borrows from it.
+        unsafe { munmap(self.first.as_ptr().cast(), self.length) }.ok();
     }
 }
 
@@ -111,6 +189,19 @@ mod tests {
         // SAFETY: the block is of this allocator and of this layout now.
         unsafe { allocator.dealloc(block, Layout::new::<[u8; 128]>()) };
         [grown, watched.take()]
+    }
+
+    #[test]
+    fn what_is_written_is_there_for_who_has_the_file() {
+        let file = rustix::fs::memfd_create("kept", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        assert!(Shared::map(&file, 4_096).is_err(), "of another length");
+        rustix::fs::ftruncate(&file, 4_096).unwrap();
+        let mut first = Shared::map(&file, 4_096).unwrap();
+        assert!(first.write(4_000, &[7; 96]) && !first.write(4_001, &[8; 96]));
+        assert!(!first.write(usize::MAX, &[8]));
+        drop(first);
+        let again = Shared::map(&file, 4_096).unwrap().read();
+        assert_eq!((again.len(), &again[3_999..4_001], again[4_095]), (4_096, &[0, 7][..], 7));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) struct Description {
     /// Devices that are its own, where they are there.
     #[serde(default)]
     pub(crate) devices: Vec<String>,
+    /// It may give init one descriptor to keep for its later runs.
+    #[serde(default)]
+    pub(crate) keeps: bool,
     /// Services that must be ready before this one is told to start.
     pub(crate) after: Vec<String>,
     /// It is told to start only when the boot's own calls went through: every ring of a cage held.

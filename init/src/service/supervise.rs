@@ -52,6 +52,8 @@ pub(super) struct Service {
     pub(super) state: State,
     early_exits: u32,
     pub(super) starts: u64,
+    /// What it gave to be kept for its later runs: handed on, and never read or mapped here.
+    kept: Option<OwnedFd>,
 }
 
 /// All services, and what PID 1 waits for.
@@ -88,6 +90,7 @@ impl Supervisor {
             state: State::Down { until_ms: 0 },
             early_exits: 0,
             starts: 0,
+            kept: None,
         });
         let mut supervisor = Self {
             services: services.collect(),
@@ -243,6 +246,7 @@ impl Supervisor {
                     Ok((pid, control)) => {
                         service.starts += 1;
                         let deadline_ms = now + service.description.ready_ms_max;
+                        service.hand_over(&control);
                         let running = Running { pid, control, since_ms: now };
                         service.state = State::Starting { running, deadline_ms, told: false };
                         self.connect(index);
@@ -255,15 +259,9 @@ impl Supervisor {
                 }
             }
             State::Starting { deadline_ms, .. } if now >= *deadline_ms => {
-                console::say(&format!("{name} is not ready in time; killed"));
-                start::kill_all(&service.description);
-                service.postpone(now);
+                service.kill("not ready in time");
             }
-            State::Ready { deadline_ms, .. } if now >= *deadline_ms => {
-                console::say(&format!("{name} fell silent; killed"));
-                start::kill_all(&service.description);
-                service.postpone(now);
-            }
+            State::Ready { deadline_ms, .. } if now >= *deadline_ms => service.kill("fell silent"),
             State::Down { .. } | State::Starting { .. } | State::Ready { .. } | State::Ended => {}
         }
         Ok(())
@@ -388,13 +386,11 @@ impl Supervisor {
         for service in &mut self.services {
             while let Some(running) = service.running() {
                 match hear(&running.control) {
-                    Ok(message) => service.heard(message),
+                    Ok((ToInit::Keep, file)) if service.description.keeps => service.kept = file,
+                    Ok((message, None)) => service.heard(message),
+                    Ok((_, Some(_))) => service.kill("it gave a descriptor to keep"),
                     Err(ChannelError::WouldBlock | ChannelError::Closed) => break,
-                    Err(error) => {
-                        console::say(&format!("{}: {error}; killed", service.description.name));
-                        start::kill_all(&service.description);
-                        service.postpone(boot_ms());
-                    }
+                    Err(error) => service.kill(&error.to_string()),
                 }
             }
         }
@@ -406,10 +402,12 @@ impl Supervisor {
     }
 }
 
-fn hear(control: &Channel) -> Result<ToInit, ChannelError> {
-    let ((version, message), _) = control.receive()?.open(|_: &(u16, ToInit)| 0)?;
+/// A word of a service, with the descriptor that it is about.
+fn hear(control: &Channel) -> Result<(ToInit, Option<OwnedFd>), ChannelError> {
+    let brings = |(_, message): &(u16, ToInit)| usize::from(matches!(message, ToInit::Keep));
+    let ((version, message), fds) = control.receive()?.open(brings)?;
     if version == control::VERSION {
-        Ok(message)
+        Ok((message, fds.into_iter().next()))
     } else {
         Err(ChannelError::Descriptors { found: usize::from(version), expected: 0 })
     }
@@ -435,9 +433,23 @@ impl Service {
 
     /// Takes what an ended service said before it ended.
     fn last_words(&mut self) {
-        while let Some(Ok(message)) = self.running().map(|running| hear(&running.control)) {
+        while let Some(Ok((message, _))) = self.running().map(|running| hear(&running.control)) {
             self.heard(message);
         }
+    }
+
+    /// Gives a new run what an earlier one left.
+    fn hand_over(&self, control: &Channel) {
+        if let Some(kept) = &self.kept {
+            // a socket that takes no message belongs to a service that is ending
+            drop(control.send(&(control::VERSION, ToService::Kept), &[kept.as_fd()]));
+        }
+    }
+
+    fn kill(&mut self, why: &str) {
+        console::say(&format!("{}: {why}; killed", self.description.name));
+        start::kill_all(&self.description);
+        self.postpone(boot_ms());
     }
 
     /// Takes the service down and fixes when it is started again.

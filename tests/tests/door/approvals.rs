@@ -193,16 +193,22 @@ tried('socket', lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
 
 /// Waits until pdp was started `starts` times and serves.
 pub(crate) fn ready_again(operated: &Operated, starts: u64) -> Result<()> {
+    started_again(operated, "pdp", starts)
+}
+
+/// Waits until a service was started `starts` times; pdp serves then.
+pub(crate) fn started_again(operated: &Operated, name: &str, starts: u64) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while Instant::now() < deadline {
         if let (0, lines, _) = operated.try_krux(&["service", "list"])? {
             let services = lines.first().and_then(|l| l.get("services")).and_then(Json::as_array);
-            let pdp = services.into_iter().flatten().find(|s| s.get("name") == Some(&json!("pdp")));
-            if pdp.is_some_and(|pdp| pdp.get("starts") == Some(&json!(starts))) {
+            let found =
+                services.into_iter().flatten().find(|s| s.get("name") == Some(&json!(name)));
+            if found.is_some_and(|found| found.get("starts") == Some(&json!(starts))) {
                 return Ok(());
             }
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    anyhow::bail!("pdp was not started again")
+    anyhow::bail!("{name} was not started again")
 }

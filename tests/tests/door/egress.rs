@@ -1,7 +1,7 @@
 //! Calls on the network, of a booted box to a server of this machine: a secret reaches the host that it is bound to and
 //! no other, no agent sees it, and it is written down nowhere.
 
-use crate::approvals::end;
+use crate::approvals::{end, started_again};
 use anyhow::{Context, Result, ensure};
 use contract::base64;
 use contract::digits::hex;
@@ -227,6 +227,15 @@ fn lent(scene: &Scene, caller: &Client) -> Result<()> {
     Ok(())
 }
 
+/// A vault that starts again is as the one before was.
+fn restart_vault(scene: &Scene, starts: u64, state: &str) -> Result<()> {
+    scene.operated.krux(&["service", "restart", "vault"])?;
+    started_again(&scene.operated, "vault", starts)?;
+    let status = scene.operated.krux(&["vault", "status"])?;
+    ensure!(status.get("state") == Some(&json!(state)), "not {state}: {status}");
+    Ok(())
+}
+
 /// What no secret is lent for; each is refused before anybody connects.
 fn not_lent(scene: &Scene, caller: &Client, other: &Client) -> Result<()> {
     let with =
@@ -239,6 +248,7 @@ fn not_lent(scene: &Scene, caller: &Client, other: &Client) -> Result<()> {
     let unknown = with(scene.url("/ok/first"), "Bearer ${secret:another}");
     scene.refused(caller, &unknown, "secret_refused")?;
     scene.operated.krux(&["vault", "lock"])?;
+    restart_vault(scene, 3, "locked")?;
     scene.refused(caller, &input(scene.url("/ok/first")), "vault_locked")?;
     scene.operated.krux_on(&["vault", "unlock"], PASSPHRASE)?;
     // a placeholder that is no header's is text
@@ -321,6 +331,7 @@ fn a_secret_reaches_the_host_that_it_is_bound_to_and_is_written_down_nowhere() -
     let mut scene = Scene::set()?;
     let (caller, other) = (scene.operated.agent("caller")?, scene.operated.agent("other")?);
     lent(&scene, &caller)?;
+    restart_vault(&scene, 2, "unlocked")?;
     not_lent(&scene, &caller, &other)?;
     echoed(&scene, &caller)?;
     replies(&scene, &caller)?;

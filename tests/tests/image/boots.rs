@@ -78,7 +78,7 @@ fn root_cannot_write_the_root_and_services_are_kept_running() -> Result<()> {
     let attempts: Vec<&str> = console.lines().filter(|line| line.contains(": refused ")).collect();
     assert_eq!(attempts.len(), 11, "{console}");
     assert!(!console.contains(": DONE"), "{console}");
-    for line in ["probe ended: exit code 7", "probe fell silent; killed", "probe: zombies: 0"] {
+    for line in ["probe ended: exit code 7", "probe: fell silent; killed", "probe: zombies: 0"] {
         assert!(console.contains(line), "no `{line}`:\n{console}");
     }
     machine.no_alarm()

@@ -195,7 +195,8 @@ fn egress_gets_a_sealed_file_or_why_not() {
         let asked = crate::egress::take(&ours).unwrap().unwrap();
         let now = Now { boot_ms: 0, wall_s: 1_000 };
         let Desk { secrets, lending, .. } = desk;
-        crate::egress::answer(&mut ours, lending, secrets, asked, now).unwrap();
+        let lent = lending.lend(secrets, asked.0, &asked.1, now);
+        crate::egress::answer(&mut ours, asked, lent).unwrap();
         let files = |(_, message): &(u16, FromVault)| {
             usize::from(matches!(message, FromVault::Lent { .. }))
         };

@@ -106,6 +106,10 @@ pub(crate) fn unlock(secrets: &mut Secrets) -> Done {
     attempt(secrets, "vault.unlock", with(PASSPHRASE))
 }
 
+pub(crate) fn rekey(secrets: &mut Secrets) {
+    attempt(secrets, "vault.rekey", with(PASSPHRASE)).unwrap();
+}
+
 /// A new vault; its recovery code comes back for the operator alone.
 fn make(secrets: &mut Secrets) -> (Recipient, String) {
     let operator = Identity::generate();
