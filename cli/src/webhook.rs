@@ -81,6 +81,11 @@ pub(crate) fn run(desk: &Desk, command: &Command, as_json: bool) -> Result<Ended
 fn add(desk: &Desk, name: &str, url: &str, events: &[String], as_json: bool) -> Result<Ended> {
     let key = format!("{WEBHOOK_KEY}{}", base64::write(&random::<32>()?));
     let sealed = sealed(name, url, &key)?;
+    if all(desk)?.iter().any(|one| text(one, "name") == name) {
+        let next =
+            format!("a webhook `{name}` is there; remove it first: krux webhook remove {name}");
+        return Err(failed(Ended::Conflict, next));
+    }
     let secret = sealed.name.clone();
     secret::put(desk, &secret::recipient(desk)?, "vault.add", &sealed)?;
     let act = Act::WebhookAdd {

@@ -51,10 +51,11 @@ impl Desk {
 
     /// Goes on from what an earlier vault left, if that opens what is here. Whether it did.
     pub(crate) fn go_on(&mut self, mut kept: Kept) -> bool {
-        if let Some(left) = kept.left()
-            && self.secrets.open_again(&left.keys.0)
-        {
+        if let Some(left) = kept.left() {
             self.lending.used(&left.uses);
+            if let Some(keys) = &left.keys {
+                self.secrets.open_again(&keys.0);
+            }
         }
         self.kept = kept;
         self.leave();
@@ -63,14 +64,9 @@ impl Desk {
 
     /// Leaves the next vault what this one is.
     fn leave(&mut self) {
-        match &self.secrets.opened {
-            Some(opened) => {
-                let uses = self.lending.counted(opened, boot_ms());
-                let keys = Bytes(opened.keys.text().to_vec());
-                self.kept.leave(&Left { keys, uses });
-            }
-            None => self.kept.wipe(),
-        }
+        let opened = self.secrets.opened.as_ref();
+        let keys = opened.map(|opened| Bytes(opened.keys.text().to_vec()));
+        self.kept.leave(&Left { keys, uses: self.lending.counted(boot_ms()) });
     }
 
     /// Takes one word of audit, and acts on it.

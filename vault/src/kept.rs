@@ -24,16 +24,18 @@ const HEAD: usize = NUMBER + LENGTH + DIGEST;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Left {
-    /// As [`crate::keys::Keys::text`] has them.
-    pub(crate) keys: Bytes,
-    /// Of secrets whose uses are counted: how often they were lent within the last hour, and in which minute of boot
-    /// time last. All count as of that minute: rather too long than too short.
+    /// As [`crate::keys::Keys::text`] has them; none of a vault that is locked.
+    pub(crate) keys: Option<Bytes>,
+    /// How often each secret was lent within the last hour, and in which minute of boot time last. All count as of that
+    /// minute: rather too long than too short.
     pub(crate) uses: BTreeMap<String, (u32, u64)>,
 }
 
 impl Drop for Left {
     fn drop(&mut self) {
-        self.keys.0.zeroize();
+        if let Some(keys) = &mut self.keys {
+            keys.0.zeroize();
+        }
     }
 }
 
@@ -88,7 +90,7 @@ impl Kept {
     }
 
     /// Leaves nothing.
-    pub(crate) fn wipe(&mut self) {
+    fn wipe(&mut self) {
         if let Some(memory) = &mut self.memory {
             // the length is the mapping's
             let _fits = memory.write(0, &[0; BYTES]);
@@ -141,7 +143,7 @@ pub(crate) mod tests {
 
     fn left(key: &str, count: u32) -> Left {
         let uses = [("token".to_owned(), (count, 9))].into();
-        Left { keys: Bytes(key.as_bytes().to_vec()), uses }
+        Left { keys: Some(Bytes(key.as_bytes().to_vec())), uses }
     }
 
     fn raw(file: &OwnedFd) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! Uses are counted here, in memory that the next vault of this boot goes on from.
 
 use crate::admits::{Place, admits};
-use crate::secrets::{Now, Opened, Secrets};
+use crate::secrets::{Now, Secrets};
 use contract::effect::{Effect, Field, Kind, Value};
 use contract::lend::{Lent, NotLent, Purpose};
 use contract::perform::{CallId, Spec};
@@ -74,13 +74,12 @@ impl Lending {
         self.calls.insert(spec.call, call);
     }
 
-    /// How often each secret was lent whose uses are counted, and in which minute last.
-    pub(crate) fn counted(&mut self, opened: &Opened, now_ms: u64) -> BTreeMap<String, (u32, u64)> {
+    /// How often each secret was lent, and in which minute last.
+    pub(crate) fn counted(&mut self, now_ms: u64) -> BTreeMap<String, (u32, u64)> {
         let mut all = BTreeMap::new();
         for (name, uses) in &mut self.uses {
-            let counts = opened.held(name).is_some_and(|it| it.binding.uses_per_hour.is_some());
             let count = uses.count(now_ms);
-            if let Some((last, _)) = uses.0.last_key_value().filter(|_| counts) {
+            if let Some((last, _)) = uses.0.last_key_value() {
                 all.insert(name.clone(), (count, *last));
             }
         }

@@ -100,8 +100,6 @@ fn network(operated: &Operated) -> Result<()> {
     let of_box = rules.iter().filter(|rule| rule.get("layer") == Some(&json!("box")));
     let of_box: Vec<&str> = of_box.filter_map(|rule| rule.get("rule")?.as_str()).collect();
     ensure!(of_box == ["https-reads", "https-writes-ask", "names", "ports"], "{net}");
-    let metadata = |rule: &Json| rule.get("rule") == Some(&json!("metadata-and-private-addresses"));
-    ensure!(rules.iter().any(metadata), "{net}");
     let nothing = (Some(&json!([])), Some(&json!(0)));
     ensure!((net.get("now"), net.get("dropped_packets")) == nothing, "{net}");
     let (code, _, _) = operated.try_krux(&["agent", "net", "nobody"])?;

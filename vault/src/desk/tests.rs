@@ -163,5 +163,8 @@ fn a_vault_that_starts_again_goes_on_and_counts_on_until_it_is_locked() {
     peers.act(&mut third, [5; 16], "vault.status");
     assert!(again().0.go_on(kept()), "the new ones are kept");
     assert_eq!(peers.act(&mut third, [6; 16], "vault.lock")["state"], "locked");
-    assert!(!again().0.go_on(kept()));
+    let (mut fourth, peers) = again();
+    assert!(!fourth.go_on(kept()));
+    crate::secrets::tests::unlock(&mut fourth.secrets).unwrap();
+    assert!(!peers.is_lent(&mut fourth, 7), "what was lent counts, whoever unlocks");
 }
