@@ -92,7 +92,7 @@ fn listed(operated: &Operated, name: &str) -> Result<Json> {
 /// What waits while the vault is locked is told once it is open; what was taken is told by no later pdp again.
 fn told_in_the_end(operated: &Operated, agent: &Client, server: &Server, key: &str) -> Result<()> {
     operated.krux(&["vault", "lock"])?;
-    let [gone, waits] = [ask(agent, "a/gone")?, ask(agent, "a/waits")?];
+    let [gone, waits] = [ask(agent, "gone")?, ask(agent, "waits")?];
     let end_of = Instant::now() + TOLD;
     loop {
         let one = listed(operated, "ops")?;
@@ -135,12 +135,12 @@ fn what_waits_for_a_person_is_told_signed_until_it_is_taken() -> Result<()> {
     ensure!(test.get("type") == Some(&json!("webhook.test")), "{test}");
 
     let agent = operated.agent("worker")?;
-    let call = ask(&agent, "a/first")?;
+    let call = ask(&agent, "first")?;
     let came = event(&server, 1)?;
     let asked = said(&came, &key)?;
     ensure!(header(&came, "webhook-id")? == format!("approval-asked-{call}"), "{came:?}");
     ensure!(asked.get("type") == Some(&json!("approval.asked")), "{asked}");
-    for part in ["worker", "filesystem.delete@1", "/workspace/a/first", call.as_str()] {
+    for part in ["worker", "filesystem.delete@1", "/workspace/first", call.as_str()] {
         ensure!(asked.to_string().contains(part), "{part} is not in {asked}");
     }
     let shown = operated.krux(&["approve", "show", &call])?;
