@@ -267,7 +267,7 @@ impl Pdp {
                 self.changing = None;
                 self.state.counters.forget_unrecorded();
                 self.state.grants.forget_unrecorded();
-                self.state.webhooks.not_sent(|_, call| call.is_some(), linux::clock::boot_us());
+                self.state.webhooks.forget_unrecorded(None, linux::clock::boot_us());
                 // another audit has every call of before ended
                 self.streams.clear();
                 // what it knows of the ledger holds still, and `fold` sees that this is the same one
@@ -411,8 +411,7 @@ impl Pdp {
             self.moving.remove(&call);
             self.state.counters.forget(&call);
             self.state.grants.settle(call, None);
-            let now_us = linux::clock::boot_us();
-            self.state.webhooks.not_sent(|_, sending| sending == Some(call), now_us);
+            self.state.webhooks.forget_unrecorded(Some(call), linux::clock::boot_us());
         }
         call.and_then(|call| self.streams.remove(&call));
         if let Some(waiting) = call.and_then(|call| self.waiting.remove(&call)) {

@@ -102,7 +102,7 @@ impl Pdp {
         while let Some((name, event)) = self.state.webhooks.due(now_us) {
             match self.tell_one(&name, &event) {
                 Ok(call) => self.state.webhooks.expect(&name, call, &event),
-                Err(_not_now) => self.state.webhooks.not_sent(|of, _| of == name, now_us),
+                Err(_not_now) => self.state.webhooks.not_called(&name, now_us),
             }
         }
     }

@@ -37,6 +37,16 @@ impl Event {
     }
 }
 
+/// A call that is under way.
+#[derive(Debug)]
+struct Sending {
+    call: CallId,
+    /// The id of its event.
+    event: String,
+    /// Its decision is in the ledger, and so will be its end.
+    recorded: bool,
+}
+
 /// A receiver.
 #[derive(Debug, Default)]
 pub(crate) struct Webhook {
@@ -46,8 +56,7 @@ pub(crate) struct Webhook {
     pub(crate) by: CallId,
     events: Vec<String>,
     waiting: VecDeque<Event>,
-    /// The call that is under way, and the id of its event.
-    sending: Option<(CallId, String)>,
+    sending: Option<Sending>,
     left_out: u64,
     /// How often in a row it did not take one.
     failures: u32,
@@ -132,7 +141,7 @@ impl Webhooks {
     /// A call that sends an event is on its way to the ledger.
     pub(crate) fn expect(&mut self, name: &str, call: CallId, event: &Event) {
         if let Some(hook) = self.0.get_mut(name) {
-            hook.sending = Some((call, event.id()));
+            hook.sending = Some(Sending { call, event: event.id(), recorded: false });
         }
     }
 
@@ -142,15 +151,15 @@ impl Webhooks {
         if let (Some(name), Some(event)) = (fact("webhook"), fact("event"))
             && let Some(hook) = self.0.get_mut(name)
         {
-            hook.sending = Some((call, event.clone()));
+            hook.sending = Some(Sending { call, event: event.clone(), recorded: true });
         }
     }
 
     /// It ended; whether it is one of these.
     pub(crate) fn ended(&mut self, call: CallId, code: &str, now_us: u64, wall_us: u64) -> bool {
-        let is_its = |hook: &&mut Webhook| hook.sending.as_ref().is_some_and(|it| it.0 == call);
+        let is_its = |hook: &&mut Webhook| hook.sending.as_ref().is_some_and(|it| it.call == call);
         let Some(hook) = self.0.values_mut().find(is_its) else { return false };
-        let Some((_, id)) = hook.sending.take() else { return false };
+        let Some(Sending { event: id, .. }) = hook.sending.take() else { return false };
         hook.last = Some((code.to_owned(), wall_us));
         if code == "ok" {
             hook.waiting.retain(|event| event.id() != id);
@@ -161,11 +170,18 @@ impl Webhooks {
         true
     }
 
-    /// It could not be called, or its record was refused.
-    pub(crate) fn not_sent(&mut self, is_its: impl Fn(&str, Option<CallId>) -> bool, now_us: u64) {
-        for (name, hook) in &mut self.0 {
-            if is_its(name, hook.sending.as_ref().map(|it| it.0)) {
-                hook.sending = None;
+    /// It could not be called.
+    pub(crate) fn not_called(&mut self, name: &str, now_us: u64) {
+        if let Some(hook) = self.0.get_mut(name) {
+            hook.failed(now_us);
+        }
+    }
+
+    /// The record of a call was refused, or of all whose record is not there.
+    pub(crate) fn forget_unrecorded(&mut self, of: Option<CallId>, now_us: u64) {
+        for hook in self.0.values_mut() {
+            let is_its = |it: &mut Sending| !it.recorded && of.is_none_or(|call| call == it.call);
+            if hook.sending.take_if(is_its).is_some() {
                 hook.failed(now_us);
             }
         }
@@ -283,9 +299,15 @@ mod tests {
         let (name, event) = hooks.due(0).unwrap();
         hooks.expect(&name, [5; 16], &event);
         assert_eq!(hooks.due(0), None);
-        hooks.not_sent(|_, call| call == Some([6; 16]), 0);
+        hooks.forget_unrecorded(Some([6; 16]), 0);
         assert_eq!(hooks.due(AGAIN_US), None, "of another call");
-        hooks.not_sent(|_, call| call == Some([5; 16]), 0);
-        assert_eq!(hooks.due(AGAIN_US), Some((name, event)));
+        hooks.forget_unrecorded(Some([5; 16]), 0);
+        assert_eq!(hooks.due(AGAIN_US), Some((name.clone(), event.clone())));
+        // one whose decision is in the ledger is ended there, also by another audit
+        let facts = [("webhook", name.as_str()), ("event", &event.id())];
+        hooks.began([7; 16], &record(Kind::Decision, [7; 16], &facts));
+        hooks.forget_unrecorded(None, 0);
+        assert!(hooks.ended([7; 16], "", AGAIN_US, 0));
+        assert!(hooks.due(u64::MAX).is_some(), "it is told again");
     }
 }
